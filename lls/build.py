@@ -1,0 +1,68 @@
+"""From a config group's node to the object it names.
+
+A yaml names a module or a function of this package and gives its other keys. No registry is edited to add one, and no
+config, wherever it comes from, can name code outside these places.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from types import ModuleType
+
+from omegaconf import DictConfig, OmegaConf
+
+from lls.augment import Mix
+from lls.config import UserError
+from lls.method import Method
+from lls.networks import Network
+
+
+def build_method(cfg: DictConfig, num_classes: int) -> Method:
+    """The Method that configs/method/<name>.yaml names, with its other keys. UserError for a value it refuses."""
+    keys = OmegaConf.to_container(cfg, resolve=True)
+    name = keys.pop("name")
+    if not re.fullmatch(r"[a-z]\w*", name):
+        raise UserError(f"method.name={name}: not a name")
+    module = importlib.import_module(f"lls.methods.{name}")
+    return _called(_method_class(module), "method", num_classes=num_classes, **keys)
+
+
+def build_network(cfg: DictConfig, num_classes: int, channels: int, size: int) -> Network:
+    """The network of configs/network/<name>.yaml for images `[channels, size, size]`. UserError where it can't be."""
+    from lls import networks
+
+    keys = OmegaConf.to_container(cfg, resolve=True)
+    keys.pop("name")
+    builder = public_function(networks, keys.pop("family"), "network.family")
+    return _called(builder, "network", num_classes=num_classes, channels=channels, size=size, **keys)
+
+
+def build_mix(cfg: DictConfig) -> Mix:
+    """The augmentation of configs/augment/<name>.yaml: mix(x, y) -> x, [(y, weight), ...]."""
+    from lls import augment
+
+    keys = OmegaConf.to_container(cfg, resolve=True)
+    return _called(public_function(augment, keys.pop("name"), "augment.name"), "augment", **keys)
+
+
+def public_function(module: ModuleType, name: str, key: str) -> Callable:
+    """A function defined in `module` under a name without underscore. UserError otherwise."""
+    function = vars(module).get(name)
+    if name.startswith("_") or not inspect.isfunction(function) or function.__module__ != module.__name__:
+        raise UserError(f"{key}={name}: {module.__name__} has no such function")
+    return function
+
+
+def _method_class(module: ModuleType) -> type[Method]:
+    own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__]
+    if len(own) != 1:
+        raise TypeError(f"{module.__name__} must define one Method, not {len(own)}")
+    return own[0]
+
+
+def _called(make: Callable, group: str, **keys):
+    try:
+        return make(**keys)
+    except ValueError as error:
+        raise UserError(f"{group}.{error}" if re.match(r"\w+=", str(error)) else str(error)) from None

@@ -1,0 +1,244 @@
+"""Configurations: composed from configs/ by Hydra, checked before anything is run, never written to afterwards.
+
+The yaml files are the schema. What `overrides` may say is found by composing the chosen options alone: a key must be
+among theirs, and a value must be of the kind of the value there. The same check serves the command line (before Hydra
+sees it: Hydra would exit with 1 and a page of text) and `compose`, and imports neither torch nor the data.
+"""
+
+import argparse
+import difflib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+GROUPS = ("dataset", "network", "method", "augment")
+
+
+class UserError(Exception):
+    """Something the user can put right. The message is one line: what is wrong, and what to do. Exit status 2."""
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration that `python train.py *overrides` runs. Raises UserError where that would refuse."""
+    parsed = _parse(overrides)
+    for override in parsed:
+        if override.is_sweep_override():
+            raise UserError(f"{override.input_line}: several values are a sweep, which needs -m: python train.py -m ...")
+    return _check(parsed)
+
+
+def check_arguments(argv: Sequence[str]) -> None:
+    """Raise UserError for a command line of train.py that would fail for a reason seen in `argv` and the yaml files.
+
+    In a sweep (-m) each value of each override is tried once, beside the first value of the others."""
+    arguments = _parse_flags(argv)
+    if arguments.shell_completion or arguments.hydra_help or arguments.config_dir or arguments.config_name:
+        return
+    parsed = _parse(arguments.overrides)
+    if not arguments.multirun:
+        compose(arguments.overrides)
+        return
+    for overrides in _one_at_a_time(parsed):
+        compose(overrides)
+
+
+@cache
+def options(group: str) -> tuple[str, ...]:
+    """The options of a config group, sorted: the names of its yaml files."""
+    return tuple(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'; did you mean ...?', or nothing where no known word is near. A key's last part alone finds the whole key."""
+    known = list(known)
+    for key in known:
+        if key.rpartition(".")[2] == word:
+            return f"; did you mean {key!r}?"
+    match = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
+    from hydra._internal.utils import get_args_parser  # the parser that hydra.main itself uses
+
+    parser = get_args_parser()
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+
+    def refuse(message: str) -> None:
+        unknown = [word for word in argv if word.startswith("-") and word.partition("=")[0] not in flags]
+        raise UserError(message + (nearest(unknown[0], flags) if unknown else "") + " (python train.py --hydra-help)")
+
+    parser.error = refuse  # argparse would print its usage, which is a page
+    return parser.parse_args(argv)
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    parsed = []
+    for text in overrides:
+        try:
+            parsed.append(OverridesParser.create().parse_override(text))
+        except HydraException:
+            raise UserError(f"{text!r} cannot be read: an override is key=value, quoted where the shell needs it") from None
+    return parsed
+
+
+def _one_at_a_time(parsed: list[Override]) -> Iterator[list[str]]:
+    """Every value of every sweep once, the other sweeps at their first: the sum of their lengths, not the product."""
+    values = [[f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line]
+              for o in parsed]  # fmt: skip
+    first = [v[0] for v in values]
+    yield first
+    for i, several in enumerate(values):
+        for value in several[1:]:
+            yield [*first[:i], value, *first[i + 1 :]]
+
+
+# -- the check -------------------------------------------------------------------------------------------------------
+
+
+def _check(parsed: list[Override]) -> DictConfig:
+    choices, values = [], []
+    for override in parsed:
+        key = override.key_or_group
+        if key in GROUPS:
+            option = override.value()
+            if option not in options(key):
+                known = options(key)
+                raise UserError(f"{key}={option}: no such {key}{nearest(str(option), known)} (there are: {', '.join(known)})")
+            choices.append(f"{key}={option}")
+        elif not key.startswith(("hydra.", "hydra/")):
+            values.append(override)
+
+    schema = _plain(_compose(choices))
+    keys = list(_flat(schema))
+    for override in values:
+        key = override.key_or_group
+        if override.is_delete():
+            raise UserError(f"{override.input_line}: no key can be taken away, every one has a use")
+        if override.package is not None or key not in keys:
+            raise _unknown(key, keys)
+    cfg = _compose([override.input_line for override in parsed])
+    _check_kinds(_plain(cfg), schema)
+    _check_ranges(_plain(cfg))
+    return cfg
+
+
+def _unknown(key: str, keys: list[str]) -> UserError:
+    section = key.rpartition(".")[0]
+    there = [k for k in keys if section and k.startswith(f"{section}.")]
+    hint = nearest(key, (*keys, *GROUPS)) or (f"; {section} has: {', '.join(there)}" if there else "")
+    return UserError(f"no such key: {key}{hint} (python train.py --help lists all)")
+
+
+def _check_kinds(cfg: dict, schema: dict, path: str = "") -> None:
+    for name, value in cfg.items():
+        key = path + name
+        if name not in schema:
+            raise _unknown(key, list(_flat(schema, path)))
+        want = schema[name]
+        if isinstance(want, dict):
+            if not isinstance(value, dict):
+                raise UserError(f"{key}={value}: {key} has keys of its own: {', '.join(_flat(want, key + '.'))}")
+            _check_kinds(value, want, key + ".")
+        elif not _same_kind(value, want):
+            raise UserError(f"{key}={_shown(value)}: must be {_kind(want)}, as {_shown(want)} is")
+
+
+def _same_kind(value: object, want: object) -> bool:
+    if isinstance(want, bool) or isinstance(value, bool):
+        return not isinstance(want, bool | int | float | list) or type(value) is type(want)
+    if isinstance(want, float):
+        return isinstance(value, int | float)
+    if isinstance(want, int | list):
+        return isinstance(value, type(want))
+    return not isinstance(value, dict)  # text and null stand for what only their owner can judge
+
+
+def _kind(value: object) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}.get(type(value), "text")
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def _one_of(*words: str) -> tuple[Callable[[object], bool], str]:
+    return (lambda v: v in words), "one of " + ", ".join(words)
+
+
+RANGES: dict[str, tuple[Callable[..., bool], str]] = {
+    "seed": (lambda v: v >= 0, "0 or more"),
+    "budget": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
+    "train.epochs": (lambda v: v >= 1, "1 or more"),
+    "train.batch_size": (lambda v: v >= 1, "1 or more"),
+    "train.lr": (lambda v: 0 < v < math.inf, "above 0"),
+    "train.warmup": (lambda v: v >= 0, "0 or more epochs"),
+    "train.milestones": (lambda v: all(isinstance(m, int) and m >= 1 for m in v), "epochs, counted from 1"),
+    "train.lr_decay": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
+    "train.momentum": (lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    "train.weight_decay": (lambda v: 0 <= v < math.inf, "0 or more"),
+    "dataset.size": (lambda v: v >= 1, "1 or more pixels"),
+    "dataset.channels": (lambda v: v in (1, 3), "1 (grey) or 3 (colour)"),
+    "dataset.crop_padding": (lambda v: v >= 0, "0 or more pixels"),
+    "dataset.padding_mode": _one_of("zeros", "reflect"),
+    "dataset.geometry": _one_of("matched", "paper"),
+    "dataset.stem": _one_of("small", "imagenet"),
+    "dataset.num_classes": (lambda v: v is None or (isinstance(v, int) and v >= 2), "2 or more, or null"),
+    "machine.precision": _one_of("fp32", "tf32", "bf16"),
+    "machine.wandb": _one_of("offline", "online", "disabled"),
+}
+
+
+def _check_ranges(cfg: dict) -> None:
+    for key, value in _flat(cfg).items():
+        holds, what = RANGES.get(key, (lambda _: True, ""))
+        if not holds(value):
+            raise UserError(f"{key}={_shown(value)}: must be {what}")
+    data = cfg["dataset"]
+    for key in ("mean", "std"):
+        if len(data[key]) != data["channels"]:
+            raise UserError(f"dataset.{key}={data[key]}: needs one number a channel ({data['channels']})")
+    if data["padding_mode"] == "reflect" and data["crop_padding"] >= data["size"]:
+        raise UserError(f"dataset.crop_padding={data['crop_padding']}: reflection needs less than dataset.size={data['size']}")
+
+
+# -- Hydra -----------------------------------------------------------------------------------------------------------
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            return hydra_compose("train", overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(" ".join(str(error).split())) from None
+
+
+def _plain(cfg: DictConfig) -> dict:
+    try:
+        return OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+def _flat(tree: dict, path: str = "") -> dict[str, object]:
+    """{'train': {'lr': 0.1}} -> {'train': {...}, 'train.lr': 0.1}: sections are keys too."""
+    flat = {}
+    for name, value in tree.items():
+        flat[path + name] = value
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}{name}.")
+    return flat
+

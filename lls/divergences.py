@@ -1,0 +1,40 @@
+"""Cross-entropy, entropy and Kullback-Leibler divergence of the paper, in log space.
+
+Distributions come as log-probabilities, so that a probability that underflows stays a finite number: with p = 0 and
+log p = -10,000 every term and its gradient are finite, where log(softmax(z)) is -inf. Symbols are the paper's: t is the
+target p^lls (Eq. 4), p the prediction p̂, q the learned row Q_y. All functions take `[..., K]` and return `[...]`, in
+the arguments' own precision.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def cross_entropy(log_a: Tensor, log_b: Tensor) -> Tensor:
+    """H(a, b) = -Σ_i a_i log b_i (Eq. 1). Differentiable in both."""
+    return -(log_a.exp() * log_b).sum(-1)
+
+
+def entropy(log_a: Tensor) -> Tensor:
+    """H(a) = -Σ_i a_i log a_i."""
+    return cross_entropy(log_a, log_a)
+
+
+def kl(log_a: Tensor, log_b: Tensor) -> Tensor:
+    """KL(a ‖ b) = H(a, b) - H(a)."""
+    return (log_a.exp() * (log_a - log_b)).sum(-1)
+
+
+def log_mixture(log_q: Tensor, y: Tensor, alpha: float) -> Tensor:
+    """log t of t = (1-α) e_y + α q (Eq. 4).
+
+    log_q: `[B, K]` log-probabilities; y: `[B]` class indices; alpha in (0, 1]. Returns `[B, K]`.
+    """
+    log_t = log_q + math.log(alpha)
+    if alpha == 1:
+        return log_t
+    at_y = y.unsqueeze(-1)
+    mixed = torch.logaddexp(log_t.gather(-1, at_y), log_t.new_tensor(math.log1p(-alpha)))
+    return log_t.scatter(-1, at_y, mixed)

@@ -1,0 +1,37 @@
+"""Files that are either whole or not there, and ones found broken."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, sync it, and rename it into place.
+
+    A process killed at any moment leaves the old file or the new one, never a part of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def set_aside(path: Path, why: object) -> None:
+    """Rename a broken file to `<name>.broken`, and say so in one line: it may be worth a look, but not be trusted."""
+    aside = path.with_name(path.name + ".broken")
+    os.replace(path, aside)
+    print(f"{path} is broken ({' '.join(str(why).split())[:120]}); kept as {aside.name}, starting without it", flush=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # elsewhere a folder can't be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

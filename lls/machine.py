@@ -1,0 +1,69 @@
+"""The `machine` part of a configuration: where and in which precision a run is computed, and what that was."""
+
+import platform
+import subprocess
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from lls.config import UserError, nearest
+
+
+def device(name: str) -> torch.device:
+    """`auto` is cuda, mps or the CPU, whichever there is first. UserError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"machine.device={name}: no such device{nearest(name, ('auto', 'cuda', 'mps', 'cpu'))}") from None
+    if found.type not in ("cuda", "mps", "cpu"):
+        raise UserError(f"machine.device={name}: must be one of auto, cuda, cuda:N, mps, cpu")
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}[found.type]
+    if (found.index or 0) >= there:
+        raise UserError(f"machine.device={name}: PyTorch sees {there or 'no'} such device here; machine.device=auto takes what there is")
+    return found
+
+
+def set_precision(precision: str) -> None:
+    """fp32 means fp32: PyTorch's own default lets convolutions round to TF32. bf16 leaves what it does not cover to TF32."""
+    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    torch.backends.cudnn.benchmark = True
+
+
+def autocast(on: torch.device, precision: str) -> AbstractContextManager:
+    """The context a network's forward pass runs in."""
+    return torch.autocast(on.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def record(cfg: DictConfig, on: torch.device) -> dict:
+    """What result.json says of how a run was computed: device, precision, versions, the commit of the code."""
+    return {
+        "device": torch.cuda.get_device_name(on) if on.type == "cuda" else f"{on.type} ({platform.processor() or platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "precision": cfg.machine.precision,
+        "compile": cfg.machine.compile,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("lls", "torch", "torchvision", "hydra-core", "numpy")},
+        },
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """The git commit of this code, with '+' where tracked files differ from it; None outside a git checkout."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

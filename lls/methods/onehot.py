@@ -1,0 +1,16 @@
+"""Cross-entropy with 1-hot targets: the paper's Eq. 1."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lls.method import Batch, Method
+
+
+class OneHot(Method):
+    """H(e_y, p̂) = -log p̂_y (Eq. 1), mean over the batch."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+
+    def loss(self, batch: Batch) -> Tensor:
+        return F.cross_entropy(batch.logits, batch.y)

@@ -1,0 +1,61 @@
+"""The learned Q as a file and as a picture."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lls.files import write_whole
+
+
+class QMatrix(NamedTuple):
+    """Q and where it comes from. `logits`: `[K, K]`, row: true class; softmax each row for the probabilities Q_y."""
+
+    logits: Tensor
+    classes: list[str]
+    about: dict[str, str]  # dataset, method, alpha, run
+
+
+def save_q(path: Path, q: QMatrix) -> None:
+    """Write Q as safetensors: one tensor `q_logits`, class names (one a line) and `about` as its metadata."""
+    metadata = {"classes": "\n".join(q.classes), **q.about}
+    tensors = {"q_logits": q.logits.detach().cpu().float().contiguous()}
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_q(path: Path) -> QMatrix:
+    """Read what save_q wrote."""
+    with safe_open(path, "pt") as file:
+        about = dict(file.metadata())
+        return QMatrix(file.get_tensor("q_logits"), about.pop("classes").split("\n"), about)
+
+
+def draw_q(path: Path, q: QMatrix) -> None:
+    """A heatmap of softmax(Q) as PNG: true class down, the class its probability goes to across (Figure 3). Values are
+    printed up to 12 classes; names shrink with their number."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    k = len(q.classes)
+    probabilities = torch.softmax(q.logits.double(), -1).numpy()
+    side = min(4.2 + 0.12 * k, 24)
+    font = min(9.0, 72 * 0.8 * (side - 1.5) / k)
+    figure = Figure((side + 1, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    image = axes.imshow(probabilities, cmap="cividis", vmin=0)
+    axes.set_xticks(range(k), q.classes, rotation=90 if k > 12 or max(map(len, q.classes)) > 3 else 0, fontsize=font)
+    axes.set_yticks(range(k), q.classes, fontsize=font)
+    axes.set_ylabel("true class y")
+    axes.set_xlabel("class j")
+    axes.set_title("  ".join(f"{key} {value}" for key, value in q.about.items() if key in ("dataset", "network", "method", "alpha")))
+    if k <= 12:
+        middle = probabilities.max() / 2
+        for (row, column), value in np.ndenumerate(probabilities):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if value > middle else "white")
+    figure.colorbar(image, label="$Q_{yj}$", shrink=0.8)
+    write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))

@@ -1,0 +1,89 @@
+"""Where a run's rows go: metrics.jsonl, which is the record, and W&B, which is a window on it."""
+
+import json
+import os
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from lls.files import write_whole
+from lls.runs import Run
+
+
+class Recorder:
+    """Writes each row to metrics.jsonl and to W&B; a context manager. `rows`: those of the epochs already done, which
+    replace what metrics.jsonl holds (a killed process may have written a row more than its checkpoint knows)."""
+
+    def __init__(self, run: Run, rows: list[dict]):
+        self.path = run.folder / "metrics.jsonl"
+        self.rows = list(rows)
+        text = "".join(map(_line, self.rows))
+        write_whole(self.path, lambda temporary: temporary.write_text(text))
+        self.mirror = _start_wandb(run)
+        if self.mirror is not None and self.mirror.settings.mode != "online":
+            # An offline log that was killed has lost its last rows: the new one holds them all.
+            for row in self.rows:
+                self.mirror.log(row, step=row["epoch"])
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if self.mirror is not None:
+            self.mirror.finish(exit_code=0 if kind is None else 1)
+
+    def log(self, row: dict) -> None:
+        self.rows.append(row)
+        with open(self.path, "a") as file:
+            file.write(_line(row))
+        if self.mirror is not None:
+            self.mirror.log(row, step=row["epoch"])
+
+    def image(self, name: str, path: Path) -> None:
+        if self.mirror is not None:
+            import wandb
+
+            self.mirror.log({name: wandb.Image(str(path))})
+
+    def summary(self, result: dict) -> None:
+        if self.mirror is not None:
+            self.mirror.summary.update(result)
+
+
+def _line(row: dict) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _start_wandb(run: Run):
+    machine = run.cfg.machine
+    if machine.wandb == "disabled":
+        return None
+    home = (Path(machine.output) / "wandb").resolve()
+    for variable, folder in (("WANDB_CACHE_DIR", "cache"), ("WANDB_DATA_DIR", "data")):
+        os.environ.setdefault(variable, str(home / folder))  # W&B would fill the home folder
+    import wandb
+
+    def start(mode: str):
+        return wandb.init(
+            mode=mode,
+            project=machine.wandb_project,
+            group=machine.wandb_group or f"{run.cfg.dataset.name}-{run.cfg.network.name}",
+            job_type="train",
+            tags=[run.cfg.dataset.name, run.cfg.network.name, run.cfg.method.name],
+            name=run.id,
+            id=run.id,
+            resume="allow",
+            reinit="finish_previous",
+            dir=str(run.folder),
+            config=OmegaConf.to_container(run.cfg, resolve=True),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=20),
+        )
+
+    if machine.wandb == "online":
+        try:
+            if not wandb.api.api_key:
+                raise wandb.errors.UsageError("no API key: wandb login")
+            return start("online")
+        except Exception as error:  # whatever W&B's trouble is, it must not cost the run
+            print(f"W&B is offline for this run ({' '.join(str(error).split())[:120]}); `wandb sync` sends it later", flush=True)
+    return start("offline")

@@ -1,0 +1,151 @@
+"""Runs: identity, folder, what is in it, and `execute`, which does nothing for a run that is done.
+
+    outputs/runs/<dataset>-<network>-<method>-s<seed>-<8 hex>/
+        config.yaml     the configuration, resolved                                           tracked by git
+        metrics.jsonl   one row an epoch: the record, of which W&B gets a copy                 tracked
+        result.json     written last, whole: it marks the run as done                          tracked
+        q.safetensors   the learned Q, if the method has one; q.png is its picture             tracked
+        last.pt         network, method, optimizer, random state and rows after the last epoch
+
+The eight digits are a hash of everything that decides the result, so the same command finds the same folder. Nothing
+here imports torch until a run is really trained.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from lls.config import UserError
+from lls.files import set_aside, write_whole
+
+RUNS = "runs"
+
+
+class Run:
+    """One configuration and the folder it lives in."""
+
+    def __init__(self, cfg: DictConfig):
+        self.cfg = cfg
+        self.id = identity(cfg)
+        self.folder = Path(cfg.machine.output) / RUNS / self.id
+
+    @property
+    def result(self) -> dict | None:
+        """result.json, or None while the run is not done."""
+        path = self.folder / "result.json"
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            set_aside(path, error)
+            return None
+
+    @property
+    def epochs_done(self) -> int:
+        path = self.folder / "metrics.jsonl"
+        return path.read_text().count("\n") if path.exists() else 0
+
+    @cached_property
+    def lock(self) -> FileLock:
+        """Held by the one process that trains the run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / ".lock", timeout=0)
+
+    def save(self, state: dict) -> None:
+        """Write last.pt: tensors and plain values only, so that torch.load(weights_only=True) reads it."""
+        import torch
+
+        write_whole(self.folder / "last.pt", lambda temporary: torch.save(state, temporary))
+
+    def restore(self) -> dict | None:
+        """What save wrote last, on the CPU; None if there is nothing, or nothing whole (then it is set aside)."""
+        import torch
+
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a broken file shows as any of a dozen kinds
+            set_aside(path, error)
+            return None
+
+    def write_config(self) -> None:
+        text = OmegaConf.to_yaml(self.cfg, resolve=True)
+        write_whole(self.folder / "config.yaml", lambda temporary: temporary.write_text(text))
+
+    def finish(self, result: dict) -> None:
+        """Write result.json, whole: from here on the run is done."""
+        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+        write_whole(self.folder / "result.json", lambda temporary: temporary.write_text(text))
+
+
+def identity(cfg: DictConfig) -> str:
+    """<dataset>-<network>-<method>-s<seed>-<8 hex>. The hash is over the resolved configuration without `machine`: keys
+    sorted, numbers as floats, nulls dropped, so that a new optional key leaves the old runs where they are."""
+    science = OmegaConf.to_container(cfg, resolve=True)
+    science.pop("machine")
+    digest = hashlib.sha256(json.dumps(_canonical(science), sort_keys=True).encode()).hexdigest()
+    return f"{cfg.dataset.name}-{cfg.network.name}-{cfg.method.name}-s{cfg.seed}-{digest[:8]}"
+
+
+def execute(run: Run) -> dict:
+    """Train a run that is not done, from where it stopped; say so if it is. Returns its result."""
+    if result := run.result:
+        print(f"already done: {_in_words(result)}\n{run.folder}  (remove this folder to run it again)")
+        return result
+    try:
+        with run.lock:
+            from lls.train import train
+
+            result = train(run)
+    except Timeout:
+        raise UserError(f"{run.folder} is being trained by another process") from None
+    except KeyboardInterrupt:
+        print(f"\nstopped after epoch {run.epochs_done}, which is kept in {run.folder}", flush=True)
+        raise
+    print(f"done: {_in_words(result)}\n{run.folder}")
+    return result
+
+
+def all_runs(output: Path) -> Iterator[Run]:
+    """Every run in an output folder, by name."""
+    for path in sorted((output / RUNS).glob("*/config.yaml")):
+        run = Run(OmegaConf.load(path))
+        run.folder = path.parent
+        run.id = path.parent.name
+        yield run
+
+
+def find_run(name: str, output: Path) -> Run:
+    """The run of a folder, or of the beginning of its id. UserError where there is none, or several."""
+    if (Path(name) / "config.yaml").exists():
+        output, name = Path(name).resolve().parent.parent, Path(name).resolve().name
+    found = [run for run in all_runs(output) if run.id.startswith(name)]
+    exact = [run for run in found if run.id == name]
+    if len(exact or found) != 1:
+        several = ": " + ", ".join(run.id for run in found[:5]) if found else " (python scripts/runs.py lists them)"
+        raise UserError(f"{name}: {len(found) or 'no'} runs in {output / RUNS} begin so{several}")
+    return (exact or found)[0]
+
+
+def _in_words(result: dict) -> str:
+    budget = "" if result["budget"] == 1 else f" at budget {result['budget']:g}"
+    return (
+        f"top-1 {result['top1']:.2f} % after {result['epochs']} epochs{budget} (best {result['top1_best']:.2f} %), "
+        f"{result['seconds']:.0f} s, {result['images_per_second']:,.0f} images/s"
+    )
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _canonical(v) for key, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_canonical(v) for v in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
