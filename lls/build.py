@@ -55,7 +55,11 @@ def public_function(module: ModuleType, name: str, key: str) -> Callable:
 
 
 def _method_class(module: ModuleType) -> type[Method]:
-    own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__]
+    own = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__
+    ]
     if len(own) != 1:
         raise TypeError(f"{module.__name__} must define one Method, not {len(own)}")
     return own[0]

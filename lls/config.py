@@ -33,7 +33,9 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     parsed = _parse(overrides)
     for override in parsed:
         if override.is_sweep_override():
-            raise UserError(f"{override.input_line}: several values are a sweep, which needs -m: python train.py -m ...")
+            raise UserError(
+                f"{override.input_line}: several values are a sweep, which needs -m: python train.py -m ..."
+            )
     return _check(parsed)
 
 
@@ -91,14 +93,16 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed.append(OverridesParser.create().parse_override(text))
         except HydraException:
-            raise UserError(f"{text!r} cannot be read: an override is key=value, quoted where the shell needs it") from None
+            raise UserError(f"{text!r} cannot be read: an override is key=value, in quotes for the shell") from None
     return parsed
 
 
 def _one_at_a_time(parsed: list[Override]) -> Iterator[list[str]]:
     """Every value of every sweep once, the other sweeps at their first: the sum of their lengths, not the product."""
-    values = [[f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line]
-              for o in parsed]  # fmt: skip
+    values = [
+        [f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line]
+        for o in parsed
+    ]
     first = [v[0] for v in values]
     yield first
     for i, several in enumerate(values):
@@ -117,7 +121,9 @@ def _check(parsed: list[Override]) -> DictConfig:
             option = override.value()
             if option not in options(key):
                 known = options(key)
-                raise UserError(f"{key}={option}: no such {key}{nearest(str(option), known)} (there are: {', '.join(known)})")
+                raise UserError(
+                    f"{key}={option}: no such {key}{nearest(str(option), known)} (there are: {', '.join(known)})"
+                )
             choices.append(f"{key}={option}")
         elif not key.startswith(("hydra.", "hydra/")):
             values.append(override)
@@ -137,9 +143,13 @@ def _check(parsed: list[Override]) -> DictConfig:
 
 
 def _unknown(key: str, keys: list[str]) -> UserError:
-    section = key.rpartition(".")[0]
-    there = [k for k in keys if section and k.startswith(f"{section}.")]
-    hint = nearest(key, (*keys, *GROUPS)) or (f"; {section} has: {', '.join(there)}" if there else "")
+    section, _, name = key.rpartition(".")
+    there = {k.rpartition(".")[2]: k for k in keys if section and k.rpartition(".")[0] == section}
+    if there:
+        match = difflib.get_close_matches(name, there, n=1, cutoff=0.6)
+        hint = f"; did you mean {there[match[0]]!r}?" if match else f"; {section} has: {', '.join(there)}"
+    else:
+        hint = nearest(key, (*keys, *GROUPS))
     return UserError(f"no such key: {key}{hint} (python train.py --help lists all)")
 
 
@@ -212,7 +222,9 @@ def _check_ranges(cfg: dict) -> None:
         if len(data[key]) != data["channels"]:
             raise UserError(f"dataset.{key}={data[key]}: needs one number a channel ({data['channels']})")
     if data["padding_mode"] == "reflect" and data["crop_padding"] >= data["size"]:
-        raise UserError(f"dataset.crop_padding={data['crop_padding']}: reflection needs less than dataset.size={data['size']}")
+        raise UserError(
+            f"dataset.crop_padding={data['crop_padding']}: reflection needs less than dataset.size={data['size']}"
+        )
 
 
 # -- Hydra -----------------------------------------------------------------------------------------------------------
@@ -241,4 +253,3 @@ def _flat(tree: dict, path: str = "") -> dict[str, object]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{path}{name}.")
     return flat
-

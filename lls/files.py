@@ -12,7 +12,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # some writers make files that only their owner can read
         write(temporary)
+        temporary.chmod(mode)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -25,7 +28,9 @@ def set_aside(path: Path, why: object) -> None:
     """Rename a broken file to `<name>.broken`, and say so in one line: it may be worth a look, but not be trusted."""
     aside = path.with_name(path.name + ".broken")
     os.replace(path, aside)
-    print(f"{path} is broken ({' '.join(str(why).split())[:120]}); kept as {aside.name}, starting without it", flush=True)
+    print(
+        f"{path} is broken ({' '.join(str(why).split())[:120]}); kept as {aside.name}, starting without it", flush=True
+    )
 
 
 def _sync_folder(folder: Path) -> None:

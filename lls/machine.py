@@ -19,17 +19,21 @@ def device(name: str) -> torch.device:
     try:
         found = torch.device(name)
     except RuntimeError:
-        raise UserError(f"machine.device={name}: no such device{nearest(name, ('auto', 'cuda', 'mps', 'cpu'))}") from None
+        raise UserError(
+            f"machine.device={name}: no such device{nearest(name, ('auto', 'cuda', 'mps', 'cpu'))}"
+        ) from None
     if found.type not in ("cuda", "mps", "cpu"):
         raise UserError(f"machine.device={name}: must be one of auto, cuda, cuda:N, mps, cpu")
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}[found.type]
     if (found.index or 0) >= there:
-        raise UserError(f"machine.device={name}: PyTorch sees {there or 'no'} such device here; machine.device=auto takes what there is")
+        raise UserError(
+            f"machine.device={name}: PyTorch sees {there or 'no'} such device here; machine.device=auto takes what is"
+        )
     return found
 
 
 def set_precision(precision: str) -> None:
-    """fp32 means fp32: PyTorch's own default lets convolutions round to TF32. bf16 leaves what it does not cover to TF32."""
+    """fp32 means fp32, where PyTorch's own default lets convolutions round to TF32; what bf16 does not cover is TF32."""
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.backends.cudnn.benchmark = True
@@ -43,7 +47,9 @@ def autocast(on: torch.device, precision: str) -> AbstractContextManager:
 def record(cfg: DictConfig, on: torch.device) -> dict:
     """What result.json says of how a run was computed: device, precision, versions, the commit of the code."""
     return {
-        "device": torch.cuda.get_device_name(on) if on.type == "cuda" else f"{on.type} ({platform.processor() or platform.machine()})",
+        "device": torch.cuda.get_device_name(on)
+        if on.type == "cuda"
+        else f"{on.type} ({platform.processor() or platform.machine()})",
         "threads": torch.get_num_threads(),
         "precision": cfg.machine.precision,
         "compile": cfg.machine.compile,

@@ -35,7 +35,7 @@ class Method(nn.Module):
         """The scalar loss, a mean over the batch, differentiable in `batch.logits` and in the method's parameters."""
         raise TypeError(f"{type(self).__name__} has no loss")
 
-    def end_epoch(self) -> None:  # noqa: B027
+    def end_epoch(self) -> None:
         """Called after the last step of each epoch."""
 
     def q_logits(self) -> Tensor | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """trunk: images to the last feature map; neck: map to penultimate features; classifier: one Linear to the logits."""
+    """trunk: images to the last feature map; neck: map to penultimate features; classifier: one Linear to logits."""
 
     def __init__(self, trunk: nn.Module, neck: nn.Module, classifier: nn.Linear):
         super().__init__()
@@ -74,7 +74,9 @@ def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, po
         raise ValueError(f"depth={depth}: must be one of {', '.join(map(str, blocks))}")
     reduction = 8 if stem == "small" else 32
     if size < reduction:
-        raise ValueError(f"ResNet with the {stem} stem needs images of at least {reduction}x{reduction}, not {size}x{size}")
+        raise ValueError(
+            f"ResNet with the {stem} stem needs images of at least {reduction}x{reduction}, not {size}x{size}"
+        )
 
     net = tv.ResNet(blocks[depth], layers[depth], num_classes=1)
     width = net.fc.in_features
@@ -84,7 +86,9 @@ def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, po
         net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does for the others
     cells = 1 if pool == "global" else min(2, max(1, -(-size // reduction) // 4))
-    trunk = nn.Sequential(OrderedDict((name, layer) for name, layer in net.named_children() if name not in ("avgpool", "fc")))
+    trunk = nn.Sequential(
+        OrderedDict((name, layer) for name, layer in net.named_children() if name not in ("avgpool", "fc"))
+    )
     neck = nn.Sequential(nn.AdaptiveAvgPool2d(cells), nn.Flatten())
     return Network(trunk, neck, nn.Linear(width * cells**2, num_classes))
 

@@ -52,10 +52,22 @@ def draw_q(path: Path, q: QMatrix) -> None:
     axes.set_yticks(range(k), q.classes, fontsize=font)
     axes.set_ylabel("true class y")
     axes.set_xlabel("class j")
-    axes.set_title("  ".join(f"{key} {value}" for key, value in q.about.items() if key in ("dataset", "network", "method", "alpha")))
+    axes.set_title(
+        "  ".join(
+            f"{key} {value}" for key, value in q.about.items() if key in ("dataset", "network", "method", "alpha")
+        )
+    )
     if k <= 12:
         middle = probabilities.max() / 2
         for (row, column), value in np.ndenumerate(probabilities):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if value > middle else "white")
+            axes.text(
+                column,
+                row,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="black" if value > middle else "white",
+            )
     figure.colorbar(image, label="$Q_{yj}$", shrink=0.8)
     write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))

@@ -85,5 +85,8 @@ def _start_wandb(run: Run):
                 raise wandb.errors.UsageError("no API key: wandb login")
             return start("online")
         except Exception as error:  # whatever W&B's trouble is, it must not cost the run
-            print(f"W&B is offline for this run ({' '.join(str(error).split())[:120]}); `wandb sync` sends it later", flush=True)
+            print(
+                f"W&B is offline for this run ({' '.join(str(error).split())[:120]}); `wandb sync` sends it later",
+                flush=True,
+            )
     return start("offline")

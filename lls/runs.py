@@ -57,6 +57,12 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / ".lock", timeout=0)
 
+    def forget(self) -> None:
+        """Remove the folder of a run that never began."""
+        if not (self.folder / "config.yaml").exists():
+            (self.folder / ".lock").unlink(missing_ok=True)
+            self.folder.rmdir()
+
     def save(self, state: dict) -> None:
         """Write last.pt: tensors and plain values only, so that torch.load(weights_only=True) reads it."""
         import torch
@@ -107,6 +113,9 @@ def execute(run: Run) -> dict:
             result = train(run)
     except Timeout:
         raise UserError(f"{run.folder} is being trained by another process") from None
+    except UserError:
+        run.forget()
+        raise
     except KeyboardInterrupt:
         print(f"\nstopped after epoch {run.epochs_done}, which is kept in {run.folder}", flush=True)
         raise

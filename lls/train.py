@@ -10,7 +10,6 @@ from torch import nn
 
 from lls import machine
 from lls.build import build_method, build_mix, build_network
-from lls.config import UserError
 from lls.data import TestBatches, TrainBatches, find, load
 from lls.evaluate import evaluate
 from lls.method import Batch, Method
@@ -63,7 +62,12 @@ def train(run: Run) -> dict:
     run.write_config()
     rows = _resume(run, net, method, optimizer)
     first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
-    print(f"{run.id}: epochs {first + 1} to {plan.epochs} on {device}" if first else f"{run.id}: {plan.epochs} epochs on {device}", flush=True)
+    print(
+        f"{run.id}: epochs {first + 1} to {plan.epochs} on {device}"
+        if first
+        else f"{run.id}: {plan.epochs} epochs on {device}",
+        flush=True,
+    )
     with Recorder(run, rows) as recorder, Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress:
         for epoch in range(first, plan.epochs):
             for group in optimizer.param_groups:
@@ -84,7 +88,9 @@ def train(run: Run) -> dict:
             method.end_epoch()
             mean_loss, trained = float(total) / len(batches), time.perf_counter()
             if not math.isfinite(mean_loss):
-                raise FloatingPointError(f"{run.id}: the loss is {mean_loss} in epoch {epoch + 1}; a lower train.lr may help")
+                raise FloatingPointError(
+                    f"{run.id}: the loss is {mean_loss} in epoch {epoch + 1}; a lower train.lr may help"
+                )
             measured = evaluate(net, test, cfg.machine.precision)
             row = {
                 "epoch": epoch + 1,
@@ -127,7 +133,9 @@ def _resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Opt
     return state["rows"]
 
 
-def _finish(run: Run, recorder: Recorder, net: Network, method: Method, classes: list[str], device: torch.device) -> dict:
+def _finish(
+    run: Run, recorder: Recorder, net: Network, method: Method, classes: list[str], device: torch.device
+) -> dict:
     """Save and draw what was learned beside the network; the result, of which nothing is written yet."""
     cfg, rows = run.cfg, recorder.rows
     if (logits := method.q_logits()) is not None:

@@ -59,7 +59,13 @@ class TrainBatches(_Resident):
     ):
         if len(y) < batch_size:
             raise UserError(f"train.batch_size={batch_size}: there are only {len(y)} training images")
-        self.n, self.batch_size, self.seed, self.shifts, self.flip = len(y), batch_size, seed, 2 * crop_padding + 1, flip
+        self.n, self.batch_size, self.seed, self.shifts, self.flip = (
+            len(y),
+            batch_size,
+            seed,
+            2 * crop_padding + 1,
+            flip,
+        )
         height, width, channels = x.shape[1:]
         super().__init__(_padded(x, crop_padding, padding_mode, flip), y, mean, std, torch.device(device))
         image, row, pixel, _ = self.x.stride()

@@ -80,20 +80,23 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
     if dataset.name not in made:
         raise UserError(f"dataset.name={dataset.name}: torchvision's are {', '.join(made)}")
     name, files = made[dataset.name]
+    where = f"put {folder}/{files} there, or an image tree {folder}/{dataset.name}/{{train,test}}/CLASS/*"
+    if not folder.absolute().parent.is_dir():
+        raise UserError(f"machine.data={folder}: no such folder; make it and {where}")
 
     def read() -> Images:
         import torchvision.datasets as tv
 
         try:
             train, test = (
-                getattr(tv, name)(folder, download=True, **({"split": split} if name == "SVHN" else {"train": split == "train"}))
+                getattr(tv, name)(
+                    folder, download=True, **({"split": split} if name == "SVHN" else {"train": split == "train"})
+                )
                 for split in ("train", "test")
             )
         except Exception as error:  # no network, no space, a broken archive: torchvision raises many kinds
-            raise UserError(
-                f"{dataset.name} is not in {folder} and can't be downloaded ({' '.join(str(error).split())[:160]}): put "
-                f"{folder}/{files} there, or an image tree {folder}/{dataset.name}/{{train,test}}/CLASS/*"
-            ) from None
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{dataset.name} is not in {folder} and can't be downloaded ({reason}): {where}") from None
         classes = list(getattr(train, "classes", [str(digit) for digit in range(10)]))
         pad, resize_test = "geometry" in dataset, dataset.get("geometry") == "paper"
         return Images(
@@ -110,7 +113,9 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
 def imagefolder(dataset: DictConfig, folder: Path) -> Source:
     """Any tree ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/), at `dataset.root`."""
     if dataset.root is None:
-        raise UserError("dataset=imagefolder needs dataset.root=FOLDER, with FOLDER/train/CLASS/* and FOLDER/test/CLASS/*")
+        raise UserError(
+            "dataset=imagefolder needs dataset.root=FOLDER, with FOLDER/train/CLASS/* and FOLDER/test/CLASS/*"
+        )
     return _tree(dataset, Path(dataset.root))
 
 
@@ -125,8 +130,15 @@ def _tree(dataset: DictConfig, root: Path) -> Source:
     classes, other = (list(files) for files in listed.values())
     if set(classes) != set(other):
         odd = sorted(set(classes) ^ set(other))
-        raise UserError(f"{root}: train and {test.name} have different classes ({', '.join(odd[:5])} in one of them only)")
-    state = [(str(e.path), e.stat().st_size, e.stat().st_mtime_ns) for files in listed.values() for c in files for e in files[c]]
+        raise UserError(
+            f"{root}: train and {test.name} have different classes ({', '.join(odd[:5])} in one of them only)"
+        )
+    state = [
+        (str(e.path), e.stat().st_size, e.stat().st_mtime_ns)
+        for files in listed.values()
+        for c in files
+        for e in files[c]
+    ]
     fingerprint = hashlib.sha256(repr(sorted(state)).encode()).hexdigest()
 
     def read() -> Images:
@@ -177,7 +189,9 @@ def _decode(listed: dict[str, list[os.DirEntry]], dataset: DictConfig, pad: bool
             raise UserError(f"{paths[i]} can't be read as an image ({error})") from None
 
     with ThreadPoolExecutor() as pool:
-        for _ in tqdm(pool.map(decode, range(len(paths))), "decoding", len(paths), unit=" images", leave=False, disable=None):
+        for _ in tqdm(
+            pool.map(decode, range(len(paths))), "decoding", len(paths), unit=" images", leave=False, disable=None
+        ):
             pass
     return torch.from_numpy(pixels), torch.tensor(labels)
 
