@@ -1,4 +1,4 @@
-"""Augmentations that touch the labels too: public functions `<name>(**keys) -> mix`, mix(x, y) -> x, [(y, weight), ...].
+"""Augmentations that touch the labels too: functions `<name>(**keys) -> mix`, where mix(x, y) -> x, [(y, weight), ...].
 
 Each image's labels are hard labels with weights that sum to one. The loop weighs the losses by them instead of mixing
 the targets, since a loss such as LLS's is not linear in its target and Q is indexed by a class.

@@ -81,7 +81,8 @@ def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
 
     def refuse(message: str) -> None:
         unknown = [word for word in argv if word.startswith("-") and word.partition("=")[0] not in flags]
-        raise UserError(message + (nearest(unknown[0], flags) if unknown else "") + " (python train.py --hydra-help)")
+        hint = nearest(unknown[0], flags) if unknown else "; flags such as -m go before all overrides"
+        raise UserError(f"{message}{hint} (python train.py --hydra-help)")
 
     parser.error = refuse  # argparse would print its usage, which is a page
     return parser.parse_args(argv)

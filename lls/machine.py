@@ -33,7 +33,7 @@ def device(name: str) -> torch.device:
 
 
 def set_precision(precision: str) -> None:
-    """fp32 means fp32, where PyTorch's own default lets convolutions round to TF32; what bf16 does not cover is TF32."""
+    """fp32 means fp32, where PyTorch's own default rounds convolutions to TF32; what bf16 does not cover is TF32."""
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.backends.cudnn.benchmark = True

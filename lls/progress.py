@@ -1,5 +1,6 @@
 """What a person sees while a run trains: a bar on a terminal, one plain line an epoch elsewhere."""
 
+import os
 import sys
 import time
 
@@ -26,7 +27,7 @@ class Progress:
         self.bar = _Bar(
             total=epochs * steps,
             initial=first * steps,
-            disable=not sys.stderr.isatty(),
+            disable=not sys.stderr.isatty() or os.get_terminal_size(sys.stderr.fileno()).columns == 0,
             dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}, {images}, {remaining} left{postfix}",
         )

@@ -12,7 +12,7 @@ from lls.runs import Run
 
 class Recorder:
     """Writes each row to metrics.jsonl and to W&B; a context manager. `rows`: those of the epochs already done, which
-    replace what metrics.jsonl holds (a killed process may have written a row more than its checkpoint knows)."""
+    replace what metrics.jsonl holds (a killed process may not have come to write the row that its checkpoint knows)."""
 
     def __init__(self, run: Run, rows: list[dict]):
         self.path = run.folder / "metrics.jsonl"

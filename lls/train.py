@@ -101,9 +101,9 @@ def train(run: Run) -> dict:
                 "eval_seconds": time.perf_counter() - trained,
                 "images_per_second": per_epoch / (trained - started),
             }
+            run.save(_state(net, method, optimizer, [*recorder.rows, row]))
             recorder.log(row)
             progress.epoch(row)
-            run.save(_state(net, method, optimizer, recorder.rows))
         result = _finish(run, recorder, net, method, images.classes, device)
         run.save(_state(net, method, None, recorder.rows))  # a finished run needs its weights, not its momentum
         run.finish(result)

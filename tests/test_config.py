@@ -1,0 +1,204 @@
+"""Configurations: what each option composes to, what is refused and how, and what makes two runs the same run."""
+
+import re
+
+import pytest
+from omegaconf import OmegaConf
+
+from lls.build import build_method, build_mix, build_network
+from lls.config import CONFIGS, GROUPS, UserError, check_arguments, compose, options
+from lls.runs import identity
+
+EVERY = [(group, option) for group in GROUPS for option in options(group)]
+
+
+@pytest.mark.parametrize(("group", "option"), EVERY)
+def test_every_option_composes_and_builds(group, option):
+    cfg = compose([f"{group}={option}"])
+    assert cfg[group].name == option
+    k = cfg.dataset.num_classes or 5
+    net = build_network(cfg.network, k, cfg.dataset.channels, cfg.dataset.size)
+    assert net.classifier.out_features == k
+    build_method(cfg.method, k), build_mix(cfg.augment)
+
+
+@pytest.mark.parametrize(("group", "option"), EVERY)
+def test_every_option_opens_with_what_it_is(group, option):
+    first = next(
+        line for line in (CONFIGS / group / f"{option}.yaml").read_text().splitlines() if "@package" not in line
+    )
+    assert first.startswith("# ")
+
+
+def test_defaults():
+    cfg = compose()
+    assert (cfg.dataset.name, cfg.method.name, cfg.network.name) == ("digits", "lls", "lenet")
+    assert (cfg.seed, cfg.budget, cfg.machine.wandb, cfg.machine.device) == (0, 1.0, "offline", "auto")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "network"),
+    [
+        *(("digits", "lenet"), ("svhn", "lenet"), ("fashionmnist", "alexnet"), ("cifar10", "alexnet")),
+        *(("cifar100", "resnet18"), ("imagefolder", "resnet18")),
+    ],
+)
+def test_each_dataset_names_its_network(dataset, network):
+    assert compose([f"dataset={dataset}"]).network.name == network
+    assert compose(["network=resnet34", f"dataset={dataset}"]).network.name == "resnet34"
+
+
+# epochs, batch size, lr, weight decay, milestones, warm-up; image size, padding, flip (Appendix I)
+APPENDIX_I = {
+    "fashionmnist": (200, 128, 0.1, 1e-4, [100, 150], 5, 32, 0, False),
+    "cifar10": (300, 128, 0.1, 5e-4, [150, 225], 10, 32, 4, True),
+    "cifar100": (300, 128, 0.1, 5e-4, [150, 225], 10, 32, 4, True),
+    "svhn": (200, 128, 0.1, 1e-4, [100, 150], 5, 32, 0, False),
+}
+
+
+@pytest.mark.parametrize("dataset", APPENDIX_I)
+def test_schedules_of_appendix_i(dataset):
+    cfg = compose([f"dataset={dataset}"])
+    train, data = cfg.train, cfg.dataset
+    got = (train.epochs, train.batch_size, train.lr, train.weight_decay, list(train.milestones), train.warmup)
+    assert (*got, data.size, data.crop_padding, data.flip) == APPENDIX_I[dataset]
+    assert (train.momentum, train.nesterov, train.lr_decay) == (0.9, False, 0.1)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+REFUSED = {
+    # a misspelt key, group, option or flag
+    "train.epoch=3": "did you mean 'train.epochs'",
+    "alpha=0.2": "did you mean 'method.alpha'",
+    "netwrk=lenet": "did you mean 'network'",
+    "method=llss": "did you mean 'lls'",
+    "dataset=cifar1000": "did you mean 'cifar100'",
+    "--multirn": "did you mean '--multirun'",
+    "seed=0 -m budget=1": "flags such as -m go before all overrides",
+    "method=onehot method.alpha=0.1": "no such key: method.alpha; method has: name",
+    "+unknown=1": "no such key: unknown",
+    "+method.alphaa=0.1": "did you mean 'method.alpha'",
+    "machine.devices=cpu": "did you mean 'machine.device'",
+    # what cannot be read, or has no meaning
+    "seed=[": "cannot be read",
+    "seed": "cannot be read",
+    "~seed": "no key can be taken away",
+    "train=3": "train has keys of its own",
+    "+train={epoch:3}": "train.epoch",
+    "seed=0,1": "needs -m",
+    # a wrong type
+    "seed=1.5": "seed=1.5: must be a whole number",
+    "seed=true": "must be a whole number",
+    "seed=null": "must be a whole number",
+    "method.alpha=abc": "method.alpha=abc: must be a number",
+    "dataset.flip=1": "must be true or false",
+    "train.milestones=10": "must be a list",
+    # a value out of range
+    "budget=0": "budget=0: must be above 0 and at most 1",
+    "budget=1.01": "must be above 0 and at most 1",
+    "budget=nan": "must be above 0 and at most 1",
+    "train.epochs=0": "must be 1 or more",
+    "train.batch_size=0": "must be 1 or more",
+    "train.lr=0": "must be above 0",
+    "train.lr=inf": "must be above 0",
+    "train.milestones=[0]": "epochs, counted from 1",
+    "train.momentum=1": "below 1",
+    "train.weight_decay=-1": "0 or more",
+    "seed=-1": "0 or more",
+    "machine.precision=fp8": "one of fp32, tf32, bf16",
+    "machine.wandb=on": "one of offline, online, disabled",
+    "dataset.padding_mode=edge": "one of zeros, reflect",
+    "dataset=fashionmnist dataset.geometry=both": "one of matched, paper",
+    "dataset.mean=[1,2]": "one number a channel",
+    "-m method.alpha=0.1,abc": "method.alpha=abc: must be a number",
+    "-m seed=0,1 budget=1,2": "budget=2: must be above 0",
+}
+# what only the method, the network, the data or the machine can tell: known before any image is read
+REFUSED_LATER = {
+    "method.alpha=0": "method.alpha=0: must be above 0 and at most 1",
+    "method.alpha=1.5": "method.alpha=1.5",
+    "method=ls method.alpha=-0.1": "method.alpha=-0.1",
+    "method.scale=0": "method.scale=0",
+    "method.terms=nothing": "method.terms=nothing: must be a row of Table 4",
+    "dataset.size=64": "LeNet takes images of 32x32, not 64x64",
+    "network=alexnet dataset.size=28": "AlexNet takes images of 32x32, not 28x28",
+    "network=resnet18 dataset.size=4": "at least 8x8",
+    "network=resnet18 network.pool=3x3": "network.pool=3x3",
+    "network=resnet18 network.depth=20": "network.depth=20",
+    "network.family=_only_32": "no such function",
+    "dataset.source=find_all": "no such function",
+    "machine.device=cudaa": "did you mean 'cuda'",
+    "machine.device=cpu:3": "PyTorch sees 1 such device",
+    "dataset=imagefolder": "needs dataset.root=FOLDER",
+    "dataset=imagefolder dataset.root=nowhere": "nowhere is no image folder",
+    "dataset=cifar10 machine.data=nowhere/at/all": "put nowhere/at/all/cifar-10-python.tar.gz there",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_refused_from_the_arguments_alone(line):
+    with pytest.raises(UserError) as refused:
+        check_arguments(line.split())
+    assert REFUSED[line] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("line", [*REFUSED, *REFUSED_LATER])
+def test_refused_in_one_line_with_status_2(line, train_py, monkeypatch, tmp_path):
+    """The command line itself, in this process: one line, status 2, and nothing read or left behind."""
+    monkeypatch.setattr("lls.train.load", lambda *_: pytest.fail("images were read"))
+    apart = [f"machine.output={tmp_path}"]  # the other overrides could hide the one under test
+    status, out, error = train_py(*line.split(), *apart)
+    assert status == 2
+    assert re.fullmatch(r"error: [^\n]+\n", error)
+    assert (REFUSED | REFUSED_LATER)[line] in error
+    assert "Traceback" not in out + error
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="there is a cuda device")
+def test_cuda_where_there_is_none(train_py, overrides):
+    status, _, error = train_py(*overrides, "machine.device=cuda")
+    assert status == 2
+    assert "machine.device=cuda: PyTorch sees no such device here" in error
+
+
+def test_a_sweep_goes_on_after_a_run_that_is_refused(train_py, overrides, tmp_path):
+    status, out, error = train_py("-m", *overrides, "train.epochs=1", "method.alpha=2,0.1")
+    assert status == 2
+    assert error.count("error: method.alpha=2") == 1
+    assert out.count("done: top-1") == 1
+    assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
+
+
+# -- identity ----------------------------------------------------------------------------------------------------------
+
+
+def test_identity_is_readable():
+    name = identity(compose(["dataset=cifar100", "method=ls", "seed=3"]))
+    assert re.fullmatch(r"cifar100-resnet18-ls-s3-[0-9a-f]{8}", name)
+
+
+@pytest.mark.parametrize("same", ["machine.device=cpu", "machine.precision=bf16", "machine.output=x", "budget=1"])
+def test_how_a_run_is_computed_is_no_part_of_its_identity(same):
+    assert identity(compose([same])) == identity(compose())
+
+
+@pytest.mark.parametrize("other", ["method.alpha=0.2", "budget=0.5", "train.lr=0.1", "method.terms=no_fce", "seed=1"])
+def test_what_is_computed_is(other):
+    assert identity(compose([other])) != identity(compose())
+
+
+def test_keys_without_a_value_and_their_order_leave_the_identity():
+    cfg = compose()
+    plain = OmegaConf.to_container(cfg)
+    shuffled = {key: plain[key] for key in reversed(plain)}
+    shuffled["method"] = {"later": None, **shuffled["method"]}
+    assert identity(OmegaConf.create(shuffled)) == identity(cfg)
+
+
+def test_identity_does_not_drift():
+    """Results lie in git under these names: a change here orphans them."""
+    assert identity(compose(["dataset=cifar100", "method=lls"])) == "cifar100-resnet18-lls-s0-4c8de7dd"

@@ -1,0 +1,50 @@
+"""The learning rate of every epoch, and what a budget leaves of a schedule."""
+
+import pytest
+
+from lls.config import compose
+from lls.schedule import scaled, schedule
+
+
+def rates(*overrides):
+    cfg = compose(overrides)
+    plan = schedule(cfg.train, cfg.budget)
+    return [plan.lr(epoch) for epoch in range(plan.epochs)]
+
+
+def test_cifar():
+    """lr (e+1)/10 in the first ten epochs; the 150th and the 225th epoch, counted from 1, are the first at a tenth."""
+    lr = rates("dataset=cifar100")
+    assert len(lr) == 300
+    assert lr[:10] == pytest.approx([0.01 * e for e in range(1, 11)])
+    assert lr[148:150] == pytest.approx([0.1, 0.01])
+    assert lr[223:225] == pytest.approx([0.01, 0.001])
+    assert lr[299] == pytest.approx(0.001)
+
+
+def test_fashionmnist():
+    lr = rates("dataset=fashionmnist")
+    assert lr[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+    assert [e + 1 for e in range(1, 200) if lr[e] < 0.5 * lr[e - 1]] == [100, 150]
+
+
+def test_the_rate_is_a_pure_function_of_the_epoch():
+    plan = schedule(compose(["dataset=cifar10"]).train, 1.0)
+    assert [plan.lr(e) for e in (299, 0, 150)] == pytest.approx([0.001, 0.01, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "budget", "left"),
+    [
+        *((300, 1.0, 300), (300, 0.05, 15), (150, 0.05, 8), (225, 0.05, 11), (10, 0.05, 1)),  # 7.5 -> 8, 0.5 -> 1
+        *((150, 0.35, 53), (5, 0.05, 1), (0, 1.0, 1), (200, 0.001, 1), (90, 0.015, 1), (100, 0.005, 1)),
+    ],
+)
+def test_budget_rounds_half_up_to_at_least_one(epochs, budget, left):
+    assert scaled(epochs, budget) == left
+
+
+def test_budget_scales_epochs_warm_up_and_milestones():
+    cfg = compose(["dataset=cifar100"])
+    assert schedule(cfg.train, 0.05)[:4] == (15, 0.1, 1, (8, 11))
+    assert schedule(cfg.train, 0.1)[:4] == (30, 0.1, 1, (15, 23))

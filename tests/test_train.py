@@ -1,0 +1,288 @@
+"""Whole runs on digits: what they reach and leave, and that nothing that interrupts them changes the outcome."""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lls.config import UserError, compose
+from lls.qmatrix import load_q
+from lls.runs import Run, execute
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMES = {"seconds", "eval_seconds", "images_per_second", "finished"}
+
+
+def run_of(*overrides):
+    return Run(compose(overrides))
+
+
+def without_times(row):
+    return {key: value for key, value in row.items() if key not in TIMES}
+
+
+def rows(run):
+    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def outcome(run):
+    """Everything a run leaves that must not depend on when it was interrupted."""
+    q = run.folder / "q.safetensors"
+    weights = torch.load(run.folder / "last.pt", weights_only=True)
+    return (
+        [without_times(row) for row in rows(run)],
+        without_times(json.loads((run.folder / "result.json").read_text())),
+        q.read_bytes() if q.exists() else None,
+        {k: v.tolist() for part in ("network", "method") for k, v in weights[part].items()},
+    )
+
+
+@pytest.mark.parametrize("method", ["onehot", "ls", "lls"])
+def test_digits_to_the_end(method, overrides, capsys):
+    run = run_of(f"method={method}", *overrides)
+    result = execute(run)
+    assert result["top1"] >= 97
+    assert result == run.result
+    assert result["top1_best"] == max(row["top1"] for row in rows(run)) >= result["top1"]
+    assert result["parameters"] == 61_706 + (100 if method == "lls" else 0)
+    assert result["epochs"] == len(rows(run)) == 30
+    assert {"torch", "python", "numpy"} <= set(result["versions"])
+    assert {"nll", "loss", "seconds", "images_per_second", "budget", "device", "precision", "commit"} <= set(result)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1 + 30 + 2
+    assert re.fullmatch(
+        r"epoch 30/30  lr 0.0005  loss [\d.]+  top-1 \d\d.\d\d %  nll [\d.]+  [\d,]+ images/s  00:00 left", said[30]
+    )
+
+    state = torch.load(run.folder / "last.pt", weights_only=True)
+    assert "optimizer" not in state
+    assert (run.folder / "q.safetensors").exists() == (run.folder / "q.png").exists() == (method == "lls")
+    if method == "lls":
+        q = load_q(run.folder / "q.safetensors")
+        assert torch.equal(q.logits, state["method"]["q"])
+        assert q.classes == [str(d) for d in range(10)]
+        assert q.about == {"dataset": "digits", "network": "lenet", "method": "lls", "alpha": "0.1", "run": run.id}
+        assert q.logits.softmax(-1).diagonal().mean() < 0.1  # learned: below the uniform it starts from
+        assert min(Image.open(run.folder / "q.png").size) > 400
+
+    before = {path: path.stat().st_mtime_ns for path in run.folder.iterdir()}
+    assert execute(run) == result
+    assert {path: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
+    said = capsys.readouterr().out
+    assert said.startswith(f"already done: top-1 {result['top1']:.2f} %")
+    assert str(run.folder) in said
+
+
+# -- interruptions -----------------------------------------------------------------------------------------------------
+
+server = multiprocessing.get_context("forkserver")  # its children find torch imported, and no thread of its started
+server.set_forkserver_preload(["lls.train"])
+
+
+def child(overrides):
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the process ends with it
+    execute(run_of(*overrides))
+
+
+def killed_after(seconds, overrides):
+    """Train in a process of its own; SIGKILL after `seconds`. Returns whether it was killed before it was done."""
+    process = server.Process(target=child, args=(overrides,))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+@pytest.mark.parametrize("method", ["onehot", "ls", "lls"])
+def test_killed_at_any_moment_a_run_ends_as_if_it_never_was(method, overrides, data, tmp_path):
+    what = [f"method={method}", "train.epochs=12", "train.milestones=[6,9]"]
+    straight = [*what, *overrides[:1], f"machine.output={tmp_path}/straight", *overrides[2:]]
+    assert not killed_after(120, straight)
+
+    kills, delay = 0, 1.4
+    while killed_after(delay, [*what, *overrides]):
+        kills, delay = kills + 1, 0.9 + (delay * 7.3) % 1.1  # spread over a run of some three seconds
+        assert kills < 60
+    assert kills >= 2
+    assert outcome(run_of(*what, *overrides)) == outcome(run_of(*straight))
+
+
+def stop_after(epoch, monkeypatch, run, how):
+    """Train until `how` is raised while the checkpoint after `epoch` is about to be written."""
+    save = Run.save
+
+    def stop(self, state):
+        if len(state["rows"]) == epoch:
+            raise how
+        save(self, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save", stop)
+        with pytest.raises(type(how)):
+            execute(run)
+
+
+def test_a_checkpoint_without_its_row_brings_the_row_back(overrides, monkeypatch):
+    """Stopped between an epoch's checkpoint and its row, or with a row half written."""
+    run = run_of("train.epochs=4", *overrides)
+    stop_after(4, monkeypatch, run, KeyboardInterrupt())
+    record = run.folder / "metrics.jsonl"
+    record.write_text(record.read_text()[:-300])
+    assert run.result is None
+    execute(run)
+    assert [row["epoch"] for row in rows(run)] == [1, 2, 3, 4]
+
+
+def test_random_state_is_restored(overrides, monkeypatch):
+    run = run_of("train.epochs=3", *overrides)
+    stop_after(3, monkeypatch, run, KeyboardInterrupt())
+    kept = run.restore()["random"]["cpu"]
+    torch.manual_seed(123)
+    execute(run)
+    assert torch.equal(run.restore()["random"]["cpu"], kept)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 0.6, 0.999])
+def test_a_truncated_checkpoint_is_set_aside_and_the_run_begins_again(kept, overrides, monkeypatch, capsys):
+    run = run_of("train.epochs=3", *overrides)
+    stop_after(3, monkeypatch, run, KeyboardInterrupt())
+    checkpoint = run.folder / "last.pt"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: kept if isinstance(kept, int) else int(kept * len(whole))])
+    capsys.readouterr()
+    execute(run)
+    said = capsys.readouterr().out
+    assert f"{checkpoint} is broken" in said
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("epoch")] == ["1/3", "2/3", "3/3"]
+    assert (run.folder / "last.pt.broken").exists()
+    assert len(rows(run)) == 3
+
+
+def test_a_broken_result_is_no_result(overrides, capsys):
+    run = run_of("train.epochs=1", *overrides)
+    result = execute(run)
+    (run.folder / "result.json").write_text('{"top1": ')
+    again = execute(run)
+    assert without_times(again) == without_times(result)
+    assert "result.json is broken" in capsys.readouterr().out
+
+
+def test_one_process_a_run(overrides):
+    run = run_of("train.epochs=1", *overrides)
+    with run.lock, pytest.raises(UserError, match="is being trained by another process"):
+        execute(run_of("train.epochs=1", *overrides))
+    assert execute(run)["epochs"] == 1
+
+
+def test_a_loss_that_is_no_number_stops_the_run(overrides):
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) in epoch \d; a lower train.lr may help"):
+        execute(run_of("train.lr=1e6", "train.epochs=3", *overrides))
+
+
+def test_ctrl_c_on_a_terminal(overrides, data, tmp_path):
+    """The real command in a terminal of its own: a bar; Ctrl-C leaves a run that the command it prints resumes."""
+    execute(run_of("train.epochs=1", *overrides))  # fills the cache of digits
+    words = [sys.executable, "train.py", "train.epochs=5000", *overrides]
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    process = subprocess.Popen(words, cwd=ROOT, stdin=end, stdout=end, stderr=end, start_new_session=True)
+    os.close(end)
+    shown, interrupted, started = "", False, time.monotonic()
+    while time.monotonic() - started < 60:
+        if select.select([terminal], [], [], 0.2)[0]:
+            try:
+                shown += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:  # the terminal's other end is closed
+                break
+        if not interrupted and re.search(r"epoch [3-9]/5000.*top-1", shown):
+            process.send_signal(signal.SIGINT)
+            interrupted = True
+    os.close(terminal)
+    process.kill() if not interrupted else None
+    assert process.wait(30) == 130, shown
+    assert re.search(r"step \d+/110000, [\d,]+ images/s, [\d:]+ left, loss \d\.\d{4}, top-1 \d+\.\d\d %", shown)
+    assert "Traceback" not in shown
+    run = run_of("train.epochs=5000", *overrides)
+    kept = int(re.search(r"stopped after epoch (\d+), which is kept in", shown)[1])
+    assert kept == len(run.restore()["rows"]) >= 2
+    assert f"to resume it: python train.py train.epochs=5000 {overrides[0]}" in shown
+
+
+# -- how it is computed ------------------------------------------------------------------------------------------------
+
+
+def test_no_synchronisation_inside_an_epoch(overrides, monkeypatch):
+    """Reading a number off the device is what makes the host wait for it: twice an epoch for the measures, once for
+    the loss, however many steps there are."""
+    calls = []
+    for name in ("item", "__float__", "__int__", "__bool__"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, original=original: calls.append(1) or original(self))
+    reads = []
+    for batch_size in (32, 256):
+        calls.clear()
+        execute(run_of("train.epochs=2", f"train.batch_size={batch_size}", *overrides))
+        reads.append(len(calls))
+    assert reads[0] == reads[1]
+
+
+def test_bf16_learns_too_and_says_so(overrides):
+    result = execute(run_of("machine.precision=bf16", "train.epochs=8", "train.milestones=[]", *overrides))
+    assert result["precision"] == "bf16"
+    assert result["top1"] > 85
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_digits_on_a_gpu(precision, overrides):
+    result = execute(run_of(*overrides, "machine.device=cuda", f"machine.precision={precision}"))
+    assert result["top1"] >= 97
+
+
+# -- runs and their scripts --------------------------------------------------------------------------------------------
+
+
+def script(name, *arguments):
+    command = [sys.executable, ROOT / "scripts" / name, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, tmp_path):
+    assert script("runs.py", "--output", tmp_path).stdout == f"no runs in {tmp_path}/runs\n"
+    done, begun = run_of("train.epochs=2", *overrides), run_of("train.epochs=3", "method=ls", "budget=0.9", *overrides)
+    result = execute(done)
+    stop_after(2, monkeypatch, begun, KeyboardInterrupt())
+    listed = script("runs.py", "--output", tmp_path).stdout.splitlines()
+    assert len(listed) == 2
+    assert re.search(rf"{done.id} +done +budget 1 +top-1 +{result['top1']:.2f} %", listed[0])
+    assert re.search(rf"{begun.id} +1/3 epochs +budget 0.9$", listed[1])
+
+    measured = script("evaluate.py", "digits-lenet-lls", "--output", tmp_path)
+    top1 = f"{result['top1']:.4f}"
+    assert re.search(rf"top1 +{top1} +recorded +{top1}", measured.stdout), measured.stderr
+    for arguments, said in (
+        (("nothing",), "no runs in"),
+        (("digits",), "2 runs in"),
+        ((done.id, "seed=1"), "only machine.* keys"),
+        ((done.id, "machine.devise=cpu"), "devise"),
+    ):
+        failed = script("evaluate.py", *arguments, "--output", tmp_path)
+        assert failed.returncode == 2
+        assert re.fullmatch(r"error: [^\n]+\n", failed.stderr)
+        assert said in failed.stderr
