@@ -55,6 +55,7 @@ def _line(row: dict) -> str:
 
 
 def _start_wandb(run: Run):
+    """The W&B run that mirrors `run`, or None. Whatever W&B's trouble is, it costs one line of text and not the run."""
     machine = run.cfg.machine
     if machine.wandb == "disabled":
         return None
@@ -63,30 +64,29 @@ def _start_wandb(run: Run):
         os.environ.setdefault(variable, str(home / folder))  # W&B would fill the home folder
     import wandb
 
-    def start(mode: str):
-        return wandb.init(
-            mode=mode,
-            project=machine.wandb_project,
-            group=machine.wandb_group or f"{run.cfg.dataset.name}-{run.cfg.network.name}",
-            job_type="train",
-            tags=[run.cfg.dataset.name, run.cfg.network.name, run.cfg.method.name],
-            name=run.id,
-            id=run.id,
-            resume="allow",
-            reinit="finish_previous",
-            dir=str(run.folder),
-            config=OmegaConf.to_container(run.cfg, resolve=True),
-            settings=wandb.Settings(silent=True, console="off", init_timeout=20),
-        )
-
-    if machine.wandb == "online":
+    quiet = wandb.Settings(silent=True, console="off", init_timeout=10)
+    modes = ["online", "offline"] if machine.wandb == "online" else ["offline"]
+    for mode in modes:
         try:
-            if not wandb.api.api_key:
-                raise wandb.errors.UsageError("no API key: wandb login")
-            return start("online")
-        except Exception as error:  # whatever W&B's trouble is, it must not cost the run
-            print(
-                f"W&B is offline for this run ({' '.join(str(error).split())[:120]}); `wandb sync` sends it later",
-                flush=True,
+            wandb.setup(quiet)
+            if mode == "online" and not wandb.login(prompt=False):
+                raise wandb.errors.UsageError("no API key: run `wandb login`")
+            return wandb.init(
+                mode=mode,
+                project=machine.wandb_project,
+                group=machine.wandb_group or f"{run.cfg.dataset.name}-{run.cfg.network.name}",
+                job_type="train",
+                tags=[run.cfg.dataset.name, run.cfg.network.name, run.cfg.method.name],
+                name=run.id,
+                id=run.id,
+                resume="allow",
+                reinit="finish_previous",  # several runs of a sweep share the process
+                dir=str(run.folder),
+                config=OmegaConf.to_container(run.cfg, resolve=True),
+                settings=quiet,
             )
-    return start("offline")
+        except Exception as error:
+            wandb.teardown()  # a start that failed would still hold the run's id
+            instead = "offline, `wandb sync` sends it later" if mode != modes[-1] else "not used"
+            print(f"W&B is {instead}, for this run ({' '.join(str(error).split())[:100]})", flush=True)
+    return None
