@@ -130,7 +130,7 @@ def _check(parsed: list[Override]) -> DictConfig:
             values.append(override)
 
     schema = _plain(_compose(choices))
-    keys = list(_flat(schema))
+    keys = list(flattened(schema))
     for override in values:
         key = override.key_or_group
         if override.is_delete():
@@ -158,11 +158,11 @@ def _check_kinds(cfg: dict, schema: dict, path: str = "") -> None:
     for name, value in cfg.items():
         key = path + name
         if name not in schema:
-            raise _unknown(key, list(_flat(schema, path)))
+            raise _unknown(key, list(flattened(schema, path)))
         want = schema[name]
         if isinstance(want, dict):
             if not isinstance(value, dict):
-                raise UserError(f"{key}={value}: {key} has keys of its own: {', '.join(_flat(want, key + '.'))}")
+                raise UserError(f"{key}={value}: {key} has keys of its own: {', '.join(flattened(want, key + '.'))}")
             _check_kinds(value, want, key + ".")
         elif not _same_kind(value, want):
             raise UserError(f"{key}={_shown(value)}: must be {_kind(want)}, as {_shown(want)} is")
@@ -214,7 +214,7 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
 
 
 def _check_ranges(cfg: dict) -> None:
-    for key, value in _flat(cfg).items():
+    for key, value in flattened(cfg).items():
         holds, what = RANGES.get(key, (lambda _: True, ""))
         if not holds(value):
             raise UserError(f"{key}={_shown(value)}: must be {what}")
@@ -246,11 +246,11 @@ def _plain(cfg: DictConfig) -> dict:
         raise UserError(" ".join(str(error).split())) from None
 
 
-def _flat(tree: dict, path: str = "") -> dict[str, object]:
+def flattened(tree: dict, path: str = "") -> dict[str, object]:
     """{'train': {'lr': 0.1}} -> {'train': {...}, 'train.lr': 0.1}: sections are keys too."""
     flat = {}
     for name, value in tree.items():
         flat[path + name] = value
         if isinstance(value, dict):
-            flat |= _flat(value, f"{path}{name}.")
+            flat |= flattened(value, f"{path}{name}.")
     return flat

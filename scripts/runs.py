@@ -1,8 +1,14 @@
-"""List the runs of an output folder: python scripts/runs.py [--output outputs] [WORD ...]"""
+"""List the runs of an output folder: python scripts/runs.py [--output outputs] [WORD ...]
+
+With --markdown, the finished ones as a table; with --readme, that table into the README's results block."""
 
 import argparse
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from lls.config import CONFIGS
+from lls.results import markdown
 from lls.runs import Run, all_runs
 from lls.schedule import schedule
 
@@ -17,17 +23,30 @@ def row(run: Run) -> str:
     return f"{run.id:<52} {state:<16} budget {budget:<5g} {measured}".rstrip()
 
 
+def with_results(readme: str, runs: Iterable[Run]) -> str:
+    """The README with the table of `runs` between its two marks; of those alone that git tracks (.gitignore)."""
+    table = markdown(run for run in runs if run.cfg.dataset.name not in ("digits", "imagefolder"))
+    return re.sub(r"(<!-- results -->\n).*?(?=<!-- /results -->)", lambda m: f"{m[1]}\n{table}\n\n", readme, flags=re.S)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="show only runs whose id has each of these, such as cifar100 or lls")
     parser.add_argument(
         "--output", type=Path, default=Path("outputs"), help="machine.output of the runs (default: outputs)"
     )
+    parser.add_argument("--markdown", action="store_true", help="print the finished runs as a Markdown table")
+    parser.add_argument("--readme", action="store_true", help="write that table into README.md")
     arguments = parser.parse_args()
     runs = [run for run in all_runs(arguments.output) if all(word in run.id for word in arguments.words)]
-    for run in runs:
-        print(row(run))
-    if not runs:
+    if arguments.markdown:
+        print(markdown(runs))
+    elif arguments.readme:
+        readme = CONFIGS.parent / "README.md"
+        readme.write_text(with_results(readme.read_text(), runs))
+    elif runs:
+        print("\n".join(map(row, runs)))
+    else:
         print(
             f"no runs in {arguments.output / 'runs'}"
             + (f" with {' '.join(arguments.words)}" if arguments.words else "")

@@ -43,7 +43,7 @@ def find(dataset: DictConfig, folder: Path) -> Source:
     from lls.data import sources
 
     tree = folder / dataset.name
-    if (tree / "train").is_dir():
+    if dataset.get("root") is None and (tree / "train").is_dir():
         found = _tree(dataset, tree)
     else:
         found = public_function(sources, dataset.source, "dataset.source")(dataset, folder)

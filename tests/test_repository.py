@@ -1,0 +1,87 @@
+"""What the repository promises of itself: its Makefile, its README, and the size of its files."""
+
+import re
+import runpy
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lls.config import check_arguments, compose, options
+from lls.results import markdown
+from lls.runs import Run, all_runs
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^make ([a-z-]+) +\S", listed, re.M)) == targets
+    assert targets >= set(re.findall(r"\bmake ([a-z]+)\b(?= {2,}|`|,)", README))
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "    make test " in README
+    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
+    assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+
+@pytest.mark.parametrize("line", re.findall(r"python train.py ([^#`\n]*)", README))
+def test_the_readmes_commands_compose(line):
+    if "--help" not in line and "-sc" not in line:
+        check_arguments(line.split())
+
+
+def test_the_readme_names_every_option():
+    assert not [
+        option for group in ("method", "dataset", "network") for option in options(group) if f"`{option}`" not in README
+    ]
+
+
+def test_the_readmes_file_map_and_links_exist():
+    tree = README.split("## Where things are")[1].split("\n**")[0]
+    named = re.findall(r"(?:^ {4}|(?<= {6}))([a-z][\w/.]*(?:\.py|/))(?= )", tree, re.M)
+    assert len(named) > 15
+    linked = re.findall(r"\]\(([^)h#][^)]*)\)|src=\"([^\"]+)\"", README)
+    missing = [name for name in (*named, *("".join(pair) for pair in linked)) if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_the_readmes_results_are_those_of_the_tracked_runs():
+    """python scripts/runs.py --readme writes them."""
+    write = runpy.run_path(str(ROOT / "scripts" / "runs.py"))["with_results"]
+    assert write(README, all_runs(ROOT / "outputs")) == README
+
+
+def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):
+    runs = [Run(compose([*overrides, f"seed={seed}", "method.alpha=0.3", "train.epochs=7"])) for seed in (0, 1)]
+    for run, top1 in zip(runs, (90.0, 92.0), strict=True):
+        result = {"epochs": 7, "top1": top1, "top1_best": 93, "nll": 0.5, "seconds": 2.4, "device": "cpu"}
+        run.finish(result)
+    (row,) = markdown(runs).splitlines()[2:]
+    assert row == (
+        "| digits | lenet | lls method.alpha=0.3 train.epochs=7 | 1 | 7 | 91.00 ± 1.41 (n=2) | 93.00 ± 0.00 "
+        "| 0.5000 ± 0.0000 | 2 | cpu |"
+    )
+
+
+def test_requirements_are_pinned_and_within_the_packages_ranges():
+    pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] not in "#-"]
+    assert all("==" in pin for pin in pins)
+    assert "torch==2.11.0" in "".join(pins)
+    pinned = {pin.partition("==")[0] for pin in pins}
+    depends = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)[1]
+    assert {re.split(r"[<>=!]", name)[0] for name in re.findall(r'^ *"([^"]+)"', depends, re.M)} <= pinned
+
+
+def test_files_stay_small():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    for name in tracked:
+        path = ROOT / name
+        if path.exists():
+            assert path.stat().st_size < 1 << 20, name
+        if path.suffix == ".py" and path.exists() and not name.startswith("tests/"):
+            assert path.read_text().count("\n") <= 300, name
