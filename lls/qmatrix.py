@@ -1,5 +1,6 @@
 """The learned Q as a file and as a picture."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ class QMatrix(NamedTuple):
 
 
 def save_q(path: Path, q: QMatrix) -> None:
-    """Write Q as safetensors: one tensor `q_logits`, class names (one a line) and `about` as its metadata."""
-    metadata = {"classes": "\n".join(q.classes), **q.about}
+    """Write Q as safetensors: one tensor `q_logits`; class names and `about` as JSON under the one metadata key `q`
+    (safetensors writes several keys in random order, and equal matrices should be equal files)."""
+    metadata = {"q": json.dumps({"classes": q.classes, **q.about}, sort_keys=True)}
     tensors = {"q_logits": q.logits.detach().cpu().float().contiguous()}
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
@@ -30,8 +32,8 @@ def save_q(path: Path, q: QMatrix) -> None:
 def load_q(path: Path) -> QMatrix:
     """Read what save_q wrote."""
     with safe_open(path, "pt") as file:
-        about = dict(file.metadata())
-        return QMatrix(file.get_tensor("q_logits"), about.pop("classes").split("\n"), about)
+        about = json.loads(file.metadata()["q"])
+        return QMatrix(file.get_tensor("q_logits"), about.pop("classes"), about)
 
 
 def draw_q(path: Path, q: QMatrix) -> None:

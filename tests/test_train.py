@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from lls.config import UserError, compose
-from lls.qmatrix import load_q
+from lls.qmatrix import QMatrix, load_q, save_q
 from lls.runs import Run, execute
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,6 +147,16 @@ def test_a_checkpoint_without_its_row_brings_the_row_back(overrides, monkeypatch
     assert run.result is None
     execute(run)
     assert [row["epoch"] for row in rows(run)] == [1, 2, 3, 4]
+
+
+def test_equal_matrices_are_equal_files(tmp_path):
+    q = QMatrix(torch.eye(3), ["a", "b", "c"], {"dataset": "d", "alpha": "0.1", "run": "r", "network": "n"})
+    for i in range(20):
+        save_q(tmp_path / str(i), q)
+    assert len({(tmp_path / str(i)).read_bytes() for i in range(20)}) == 1
+    again = load_q(tmp_path / "0")
+    assert torch.equal(again.logits, q.logits)
+    assert again[1:] == q[1:]
 
 
 def test_random_state_is_restored(overrides, monkeypatch):
