@@ -18,10 +18,13 @@ from lls.method import Method
 from lls.networks import Network
 
 
-def build_method(cfg: DictConfig, num_classes: int) -> Method:
-    """The Method that configs/method/<name>.yaml names, with its other keys. UserError for a value it refuses."""
+def build_method(cfg: DictConfig, num_classes: int, **lesson) -> Method:
+    """The Method that configs/method/<name>.yaml names, with its other keys; `lesson` is what its teacher gives it
+    (lls/teacher.py), in place of the keys that say who that is. UserError for a value it refuses."""
     keys = OmegaConf.to_container(cfg, resolve=True)
     name = keys.pop("name")
+    if keys.pop("teacher", None) is not None:
+        keys |= lesson
     if not re.fullmatch(r"[a-z]\w*", name):
         raise UserError(f"method.name={name}: not a name")
     module = importlib.import_module(f"lls.methods.{name}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -37,6 +38,25 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
                 f"{override.input_line}: several values are a sweep, which needs -m: python train.py -m ..."
             )
     return _check(parsed)
+
+
+def teacher_of(cfg: DictConfig) -> DictConfig:
+    """The configuration of the teacher that `cfg.method.teacher` names: the student's own but for network, method,
+    subset, seed, budget and `overrides`. UserError where there is no such teacher."""
+    wanted = cfg.method.teacher
+    groups = [f"dataset={cfg.dataset.name}", f"network={wanted.network}", f"method={wanted.method}"]
+    overrides = [*groups, *wanted.overrides]
+    try:
+        teacher, plain = compose(overrides), OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    except UserError as error:
+        raise UserError(f"method.teacher: {error}") from None
+    for section in ("dataset", "train", "augment", "machine"):
+        teacher[section] = plain[section]
+    teacher.seed, teacher.budget, teacher.dataset.subset = wanted.seed, wanted.budget, wanted.subset
+    for override in _parse(list(wanted.overrides)):
+        if override.key_or_group not in GROUPS:
+            OmegaConf.update(teacher, override.key_or_group, override.value())
+    return teacher
 
 
 def check_arguments(argv: Sequence[str]) -> None:
@@ -200,9 +220,11 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
     "train.milestones": (lambda v: all(isinstance(m, int) and m >= 1 for m in v), "epochs, counted from 1"),
     "train.lr_decay": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
     "train.momentum": (lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    "train.clip_norm": (lambda v: v is None or (isinstance(v, int | float) and 0 < v < math.inf), "above 0, or null"),
     "train.weight_decay": (lambda v: 0 <= v < math.inf, "0 or more"),
     "dataset.size": (lambda v: v >= 1, "1 or more pixels"),
     "dataset.channels": (lambda v: v in (1, 3), "1 (grey) or 3 (colour)"),
+    "dataset.subset": (lambda v: v in (None, "classes", "samples"), "null, classes or samples"),
     "dataset.crop_padding": (lambda v: v >= 0, "0 or more pixels"),
     "dataset.padding_mode": _one_of("zeros", "reflect"),
     "dataset.geometry": _one_of("matched", "paper"),
@@ -232,11 +254,15 @@ def _check_ranges(cfg: dict) -> None:
 
 
 def _compose(overrides: list[str]) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        try:
+    running = GlobalHydra.instance().hydra  # of hydra.main, under which a teacher's configuration is composed
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra_compose("train", overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(" ".join(str(error).split())) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(" ".join(str(error).split())) from None
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def _plain(cfg: DictConfig) -> dict:

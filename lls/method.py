@@ -12,10 +12,15 @@ A method serves in any loop, without the rest of this package:
     loss = method(net(x), y)
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+Teacher = Callable[[Tensor], Tensor]
+"""Images `[B, C, H, W]` to logits `[B, K]`, without gradient. A plain function and no submodule, so that a teacher is
+neither optimised, nor counted, nor stored, nor ever in train mode."""
 
 
 class Batch(NamedTuple):
@@ -34,6 +39,9 @@ class Method(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """The scalar loss, a mean over the batch, differentiable in `batch.logits` and in the method's parameters."""
         raise TypeError(f"{type(self).__name__} has no loss")
+
+    def prepare(self, net: nn.Module) -> None:
+        """Called once before training, with the network; ValueError if the two do not go together."""
 
     def end_epoch(self) -> None:
         """Called after the last step of each epoch."""

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 class Network(nn.Module):
     """trunk: images to the last feature map; neck: map to penultimate features; classifier: one Linear to logits."""
 
-    def __init__(self, trunk: nn.Module, neck: nn.Module, classifier: nn.Linear):
+    def __init__(self, trunk: nn.Module, neck: nn.Module, classifier: nn.Linear, pooled: int | None = None):
+        """pooled: the neck averages the map to `pooled` x `pooled` cells; None if it does something else. At 1 the
+        classifier can be applied at every location of the map."""
         super().__init__()
-        self.trunk, self.neck, self.classifier = trunk, neck, classifier
+        self.trunk, self.neck, self.classifier, self.pooled = trunk, neck, classifier, pooled
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: `[B, C, H, W]`. Returns logits `[B, K]` and the feature map before pooling `[B, D, h, w]`."""
@@ -90,7 +92,7 @@ def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, po
         OrderedDict((name, layer) for name, layer in net.named_children() if name not in ("avgpool", "fc"))
     )
     neck = nn.Sequential(nn.AdaptiveAvgPool2d(cells), nn.Flatten())
-    return Network(trunk, neck, nn.Linear(width * cells**2, num_classes))
+    return Network(trunk, neck, nn.Linear(width * cells**2, num_classes), pooled=cells)
 
 
 def _only_32(size: int, name: str) -> None:

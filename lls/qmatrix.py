@@ -1,6 +1,7 @@
-"""The learned Q as a file and as a picture."""
+"""The learned Q as a file, as a picture, and as a thing to pass on."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lls.config import UserError
 from lls.files import write_whole
 
 
@@ -18,19 +20,30 @@ class QMatrix(NamedTuple):
 
     logits: Tensor
     classes: list[str]
-    about: dict[str, str]  # dataset, method, alpha, run
+    about: dict[str, str]  # dataset, network, method, alpha, run
+
+    def restrict(self, classes: Sequence[str]) -> "QMatrix":
+        """The rows and columns of `classes`, in their order: the softmax is then over them alone (Appendix D).
+        UserError if Q does not know one of them."""
+        at = {name: index for index, name in enumerate(self.classes)}
+        unknown = [name for name in classes if name not in at]
+        if unknown:
+            shown = f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
+            raise UserError(f"this Q is of other classes: it has {len(self.classes)}, and not {shown}")
+        index = torch.tensor([at[name] for name in classes])
+        return self._replace(logits=self.logits[index][:, index], classes=list(classes))
 
 
-def save_q(path: Path, q: QMatrix) -> None:
+def save_q(path: Path | str, q: QMatrix) -> None:
     """Write Q as safetensors: one tensor `q_logits`; class names and `about` as JSON under the one metadata key `q`
     (safetensors writes several keys in random order, and equal matrices should be equal files)."""
     metadata = {"q": json.dumps({"classes": q.classes, **q.about}, sort_keys=True)}
     tensors = {"q_logits": q.logits.detach().cpu().float().contiguous()}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_whole(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
 
 
-def load_q(path: Path) -> QMatrix:
-    """Read what save_q wrote."""
+def load_q(path: Path | str) -> QMatrix:
+    """Read what save_q wrote. OSError, SafetensorError, KeyError or TypeError for a file that is something else."""
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["q"])
         return QMatrix(file.get_tensor("q_logits"), about.pop("classes"), about)
@@ -54,22 +67,12 @@ def draw_q(path: Path, q: QMatrix) -> None:
     axes.set_yticks(range(k), q.classes, fontsize=font)
     axes.set_ylabel("true class y")
     axes.set_xlabel("class j")
-    axes.set_title(
-        "  ".join(
-            f"{key} {value}" for key, value in q.about.items() if key in ("dataset", "network", "method", "alpha")
-        )
-    )
+    named = [q.about[key] for key in ("dataset", "network", "method") if key in q.about]
+    axes.set_title(" / ".join(named) + (f", α = {q.about['alpha']}" if "alpha" in q.about else ""))
     if k <= 12:
         middle = probabilities.max() / 2
         for (row, column), value in np.ndenumerate(probabilities):
-            axes.text(
-                column,
-                row,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                fontsize=7,
-                color="black" if value > middle else "white",
-            )
+            colour = "black" if value > middle else "white"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(image, label="$Q_{yj}$", shrink=0.8)
     write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))

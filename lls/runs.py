@@ -5,6 +5,7 @@
         metrics.jsonl   one row an epoch: the record, of which W&B gets a copy                 tracked
         result.json     written last, whole: it marks the run as done                          tracked
         q.safetensors   the learned Q, if the method has one; q.png is its picture             tracked
+        confusion.csv   test images by true class (down) and predicted class (across)         tracked
         last.pt         network, method, optimizer, random state and rows after the last epoch
 
 The eight digits are a hash of everything that decides the result, so the same command finds the same folder. Nothing
@@ -20,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config import UserError
+from lls.config import UserError, teacher_of
 from lls.files import set_aside, write_whole
 
 RUNS = "runs"
@@ -57,10 +58,18 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / ".lock", timeout=0)
 
-    def forget(self) -> None:
-        """Remove the folder of a run that never began."""
-        if not (self.folder / "config.yaml").exists():
-            (self.folder / ".lock").unlink(missing_ok=True)
+    @property
+    def begun(self) -> bool:
+        return (self.folder / "config.yaml").exists()
+
+    def has(self, name: str | None) -> bool:
+        """Whether the folder holds this file; True for None."""
+        return name is None or (self.folder / name).exists()
+
+    def forget_if_not_begun(self) -> None:
+        """Remove a folder that holds nothing but its lock."""
+        if not self.begun and [path.name for path in self.folder.iterdir()] == [".lock"]:
+            (self.folder / ".lock").unlink()
             self.folder.rmdir()
 
     def save(self, state: dict) -> None:
@@ -101,26 +110,54 @@ def identity(cfg: DictConfig) -> str:
     return f"{cfg.dataset.name}-{cfg.network.name}-{cfg.method.name}-s{cfg.seed}-{digest[:8]}"
 
 
-def execute(run: Run) -> dict:
-    """Train a run that is not done, from where it stopped; say so if it is. Returns its result."""
-    if result := run.result:
+def needs(run: Run) -> Run | None:
+    """The run that has to be finished before this one can be trained: its teacher."""
+    method = run.cfg.method
+    if "teacher" not in method or method.get("q") is not None:
+        return None
+    return Run(teacher_of(run.cfg))
+
+
+def execute(run: Run, lesson: str | None = None) -> dict:
+    """Train a run that is not done, from where it stopped, its teacher first; say so if it is. Returns its result.
+
+    lesson: the file that a student needs of it; without that file the run is not done, and another process that is
+    training it is waited for."""
+    if (result := run.result) and run.has(lesson):
         print(f"already done: {_in_words(result)}\n{run.folder}  (remove this folder to run it again)")
         return result
     try:
-        with run.lock:
-            from lls.train import train
+        with run.lock.acquire(timeout=0 if lesson is None else -1):
+            if lesson and run.result and run.has(lesson):
+                return run.result
+            from lls.train import prepare, train
 
-            result = train(run)
+            prepared = prepare(run)
+            if teacher := needs(run):
+                _execute_teacher(teacher, "q.safetensors" if "q" in run.cfg.method else "last.pt")
+            result = train(run, prepared)
     except Timeout:
         raise UserError(f"{run.folder} is being trained by another process") from None
-    except UserError:
-        run.forget()
-        raise
     except KeyboardInterrupt:
-        print(f"\nstopped after epoch {run.epochs_done}, which is kept in {run.folder}", flush=True)
+        if run.begun:
+            print(f"\nstopped after epoch {run.epochs_done}, which is kept in {run.folder}", flush=True)
         raise
+    finally:
+        run.forget_if_not_begun()
     print(f"done: {_in_words(result)}\n{run.folder}")
     return result
+
+
+def _execute_teacher(teacher: Run, lesson: str) -> None:
+    print(f"the teacher is {teacher.id}", flush=True)
+    try:
+        execute(teacher, lesson)
+    except UserError as error:
+        raise UserError(f"method.teacher: {error}") from None
+    except FloatingPointError as error:
+        raise UserError(f"method.teacher: the teacher failed: {error}") from None
+    if not teacher.has(lesson):
+        raise UserError(f"method.teacher: {teacher.cfg.method.name} leaves no {lesson}, so it can't teach this method")
 
 
 def all_runs(output: Path) -> Iterator[Run]:

@@ -2,37 +2,66 @@
 
 import math
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from lls import machine
+from lls.augment import Mix
 from lls.build import build_method, build_mix, build_network
-from lls.data import TestBatches, TrainBatches, find, load
+from lls.checkpoint import resume, state_of
+from lls.config import UserError
+from lls.data import Source, TestBatches, TrainBatches, find, kept_classes, load, take
 from lls.evaluate import evaluate
 from lls.method import Batch, Method
 from lls.networks import Network
+from lls.outcome import outcome
 from lls.progress import Progress
-from lls.qmatrix import QMatrix, draw_q, save_q
 from lls.recorder import Recorder
 from lls.runs import Run
 from lls.schedule import schedule
+from lls.teacher import lesson, stand_in
 
 
-def train(run: Run) -> dict:
-    """Train a run to its end, from its checkpoint if it has one, and leave its result. Returns the result.
+class Prepared(NamedTuple):
+    """What a run needs, as far as it can be had without reading an image."""
 
-    Raises UserError, before any image is read, for a device, data set, network or method that can't be had."""
-    cfg, plan = run.cfg, schedule(run.cfg.train, run.cfg.budget)
+    device: torch.device
+    source: Source
+    net: Network
+    method: Method
+    mix: Mix
+
+
+def prepare(run: Run) -> Prepared:
+    """Build everything a run's configuration names. UserError for a device, data set, network or method that can't be
+    had. A method that is taught gets a stand-in for its lesson."""
+    cfg = run.cfg
     device = machine.device(cfg.machine.device)
     machine.set_precision(cfg.machine.precision)
     source = find(cfg.dataset, Path(cfg.machine.data))
-    num_classes = len(source.classes) if source.classes else cfg.dataset.num_classes
+    num_classes = kept_classes(len(source.classes) if source.classes else cfg.dataset.num_classes, cfg.dataset.subset)
     torch.manual_seed(cfg.seed)
     net = build_network(cfg.network, num_classes, cfg.dataset.channels, cfg.dataset.size)
-    method, mix = build_method(cfg.method, num_classes), build_mix(cfg.augment)
+    method = build_method(cfg.method, num_classes, **stand_in(cfg.method, num_classes))
+    try:
+        method.prepare(net)
+    except ValueError as error:
+        raise UserError(f"method.{error}") from None
+    return Prepared(device, source, net, method, build_mix(cfg.augment))
+
+
+def train(run: Run, prepared: Prepared) -> dict:
+    """Train a prepared run to its end, from its checkpoint if it has one, and leave its result. Returns the result.
+
+    Its teacher, if it has one, is finished."""
+    cfg, plan = run.cfg, schedule(run.cfg.train, run.cfg.budget)
+    device, source, net, method, mix = prepared
+    images = take(load(cfg.dataset, Path(cfg.machine.data), source), cfg.dataset.subset, cfg.seed)
+    if taught := lesson(run, images.classes, device):
+        method = build_method(cfg.method, len(images.classes), **taught)
     net.to(device, memory_format=torch.channels_last)
     method.to(device)
     forward = torch.compile(net) if cfg.machine.compile else net
@@ -44,8 +73,6 @@ def train(run: Run) -> dict:
         nesterov=cfg.train.nesterov,
         fused=True,
     )
-
-    images = load(cfg.dataset, Path(cfg.machine.data), source)
     look = {"mean": list(cfg.dataset.mean), "std": list(cfg.dataset.std), "device": device}
     batches = TrainBatches(
         images.train_x,
@@ -59,8 +86,9 @@ def train(run: Run) -> dict:
     )
     test = TestBatches(images.test_x, images.test_y, **look)
 
+    torch.manual_seed(cfg.seed)  # whatever the teacher drew
     run.write_config()
-    rows = _resume(run, net, method, optimizer)
+    rows = resume(run, net, method, optimizer)
     first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
     print(
         f"{run.id}: epochs {first + 1} to {plan.epochs} on {device}"
@@ -82,6 +110,8 @@ def train(run: Run) -> dict:
                 loss = sum(weight * method.loss(seen._replace(y=label)) for label, weight in labels)
                 optimizer.zero_grad()
                 loss.backward()
+                if cfg.train.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(net.parameters(), cfg.train.clip_norm)
                 optimizer.step()
                 total += loss.detach()  # stays on the device: nothing waits for it before the epoch ends
                 progress.step()
@@ -101,67 +131,11 @@ def train(run: Run) -> dict:
                 "eval_seconds": time.perf_counter() - trained,
                 "images_per_second": per_epoch / (trained - started),
             }
-            run.save(_state(net, method, optimizer, [*recorder.rows, row]))
+            run.save(state_of(net, method, optimizer, [*recorder.rows, row], images.classes))
             recorder.log(row)
             progress.epoch(row)
-        result = _finish(run, recorder, net, method, images.classes, device)
-        run.save(_state(net, method, None, recorder.rows))  # a finished run needs its weights, not its momentum
+        result = outcome(run, recorder, net, method, images.classes, test)
+        # a finished run needs its weights, not its momentum
+        run.save(state_of(net, method, None, recorder.rows, images.classes))
         run.finish(result)
-    return result
-
-
-def _state(net: Network, method: Method, optimizer: torch.optim.Optimizer | None, rows: list[dict]) -> dict:
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
-    state = {"network": net.state_dict(), "method": method.state_dict(), "random": random, "rows": rows}
-    return state | ({"optimizer": optimizer.state_dict()} if optimizer else {})
-
-
-def _resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> list[dict]:
-    """Put everything back as it was after the last finished epoch. Returns the rows until then."""
-    state = run.restore()
-    if state is None:
-        return []
-    net.load_state_dict(state["network"])
-    method.load_state_dict(state["method"])
-    if "optimizer" in state:
-        optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"]["cpu"])
-    if "cuda" in state["random"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random"]["cuda"])
-    return state["rows"]
-
-
-def _finish(
-    run: Run, recorder: Recorder, net: Network, method: Method, classes: list[str], device: torch.device
-) -> dict:
-    """Save and draw what was learned beside the network; the result, of which nothing is written yet."""
-    cfg, rows = run.cfg, recorder.rows
-    if (logits := method.q_logits()) is not None:
-        about = {key: cfg[key].name for key in ("dataset", "network", "method")}
-        q = QMatrix(logits.cpu(), classes, about | {"alpha": str(cfg.method.alpha), "run": run.id})
-        save_q(run.folder / "q.safetensors", q)
-        draw_q(run.folder / "q.png", q)
-        recorder.image("q", run.folder / "q.png")
-    seconds = sum(row["seconds"] for row in rows)
-    result = {
-        "id": run.id,
-        "dataset": cfg.dataset.name,
-        "network": cfg.network.name,
-        "method": cfg.method.name,
-        "seed": cfg.seed,
-        "budget": cfg.budget,
-        "epochs": len(rows),
-        "top1": rows[-1]["top1"],
-        "top1_best": max(row["top1"] for row in rows),
-        "nll": rows[-1]["nll"],
-        "loss": rows[-1]["loss"],
-        "parameters": sum(p.numel() for module in (net, method) for p in module.parameters() if p.requires_grad),
-        "seconds": seconds + sum(row["eval_seconds"] for row in rows),
-        "images_per_second": sum(row["seconds"] * row["images_per_second"] for row in rows) / seconds,
-        **machine.record(cfg, device),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    recorder.summary(result)
     return result

@@ -19,7 +19,7 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
 
     from lls import machine
     from lls.build import build_network
-    from lls.data import TestBatches, find, load
+    from lls.data import TestBatches, find, load, take
     from lls.evaluate import evaluate
 
     cfg = run.cfg
@@ -28,7 +28,7 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
         raise UserError(f"{run.folder} has no weights (last.pt): they are not tracked by git; train the run again")
     device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
     machine.set_precision(cfg.machine.precision)
-    images = load(cfg.dataset, folder, find(cfg.dataset, folder))
+    images = take(load(cfg.dataset, folder, find(cfg.dataset, folder)), cfg.dataset.get("subset"), cfg.seed)
     net = build_network(cfg.network, len(images.classes), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from lls.data.batches import TestBatches, TrainBatches
 from lls.data.cache import load
-from lls.data.sources import Images, find
+from lls.data.sources import Images, Source, find
+from lls.data.subset import kept_classes, take
 
-__all__ = ["Images", "TestBatches", "TrainBatches", "find", "load"]
+__all__ = ["Images", "Source", "TestBatches", "TrainBatches", "find", "kept_classes", "load", "take"]

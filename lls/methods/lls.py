@@ -53,7 +53,7 @@ class LLS(Method):
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0")
         self.alpha, self.scale, self.q_weight_decay = alpha, scale, q_weight_decay
-        self.weights = _weights(terms)
+        self.weights = weights_of(terms)
         self.q = nn.Parameter(torch.zeros(num_classes, num_classes))
 
     def loss(self, batch: Batch) -> Tensor:
@@ -74,7 +74,8 @@ class LLS(Method):
         return super().param_groups(weight_decay if self.q_weight_decay else 0.0)
 
 
-def _weights(terms: str | Sequence[float]) -> tuple[float, ...]:
+def weights_of(terms: str | Sequence[float]) -> tuple[float, ...]:
+    """The weights of H(t, p̂), H(p̂, t), -H(p̂), -H(t): a row of ROWS by name, or themselves. ValueError for others."""
     if isinstance(terms, str):
         if terms not in ROWS:
             raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(ROWS)}) or four weights")

@@ -1,0 +1,39 @@
+"""What last.pt holds: enough to go on after an epoch as if nothing had happened."""
+
+import torch
+from torch import nn
+
+from lls.method import Method
+from lls.runs import Run
+
+
+def state_of(
+    net: nn.Module, method: Method, optimizer: torch.optim.Optimizer | None, rows: list[dict], classes: list[str]
+) -> dict:
+    """Tensors and plain values only. optimizer: None when the run is finished."""
+    random = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    state = {
+        "network": net.state_dict(),
+        "method": method.state_dict(),
+        "random": random,
+        "rows": rows,
+        "classes": classes,
+    }
+    return state | ({"optimizer": optimizer.state_dict()} if optimizer else {})
+
+
+def resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> list[dict]:
+    """Put everything back as it was after the last finished epoch. Returns the rows until then."""
+    state = run.restore()
+    if state is None:
+        return []
+    net.load_state_dict(state["network"])
+    method.load_state_dict(state["method"])
+    if "optimizer" in state:
+        optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"]["cpu"])
+    if "cuda" in state["random"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["random"]["cuda"])
+    return state["rows"]

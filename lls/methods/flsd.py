@@ -1,0 +1,14 @@
+"""Sample-dependent focal loss, FLSD-53: Mukhoti et al., Calibrating Deep Neural Networks using Focal Loss, 2020."""
+
+import torch
+from torch import Tensor
+
+from lls.methods.focal import Focal
+
+
+class FLSD(Focal):
+    """The focal loss with γ = 5 where p̂_y < 0.2 and `gamma` = 3 elsewhere, chosen anew for every sample and step. γ
+    itself carries no gradient."""
+
+    def exponent(self, log_p: Tensor) -> Tensor:
+        return torch.where(log_p.exp() < 0.2, 5.0, self.gamma)

@@ -1,0 +1,38 @@
+"""Focal loss, FL-3: Mukhoti et al., Calibrating Deep Neural Networks using Focal Loss, 2020 (after Lin et al., 2017)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lls.method import Batch, Method
+
+
+class Focal(Method):
+    """-(1 - p̂_y)^γ log p̂_y, with gradient through the factor.
+
+    reduction: `mean` over the batch, or `sum` as in the official code, which then clips the gradient's norm at 2
+    (train.clip_norm=2): with a sum over 128 images it is the clip that sets the length of a step. γ = 0 is
+    cross-entropy.
+    """
+
+    def __init__(self, num_classes: int, gamma: float = 3.0, reduction: str = "mean"):
+        super().__init__()
+        if not 0 <= gamma < float("inf"):
+            raise ValueError(f"gamma={gamma}: must be 0 or more")
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction={reduction}: must be one of mean, sum")
+        self.gamma, self.reduction = gamma, reduction
+
+    def loss(self, batch: Batch) -> Tensor:
+        log_p = -F.cross_entropy(batch.logits, batch.y, reduction="none")
+        loss = -(_one_minus_exp(log_p) ** self.exponent(log_p.detach())) * log_p
+        return loss.sum() if self.reduction == "sum" else loss.mean()
+
+    def exponent(self, log_p: Tensor) -> float | Tensor:
+        """γ for samples with these log p̂_y, `[B]`."""
+        return self.gamma
+
+
+def _one_minus_exp(log_p: Tensor) -> Tensor:
+    """1 - p, never quite 0: below γ = 1 its power has no derivative there, and 0 times infinity is no gradient."""
+    return (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)

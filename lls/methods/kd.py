@@ -1,0 +1,28 @@
+"""Knowledge distillation: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, as the paper's Eq. 6."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lls.divergences import cross_entropy
+from lls.method import Batch, Method, Teacher
+
+
+class KD(Method):
+    """β H(e_y, p̂) + (1-β) H(softmax(z_T/T), softmax(z/T)), mean over the batch, without a factor T² (Eq. 6; the paper
+    uses β = 0 and T = 1 throughout).
+
+    teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient.
+    """
+
+    def __init__(self, num_classes: int, teacher: Teacher, beta: float = 0.0, temperature: float = 1.0):
+        super().__init__()
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta={beta}: must be at least 0 and at most 1")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature={temperature}: must be above 0")
+        self.teacher, self.beta, self.temperature = teacher, beta, temperature
+
+    def loss(self, batch: Batch) -> Tensor:
+        log_target = F.log_softmax(self.teacher(batch.x).to(batch.logits.dtype) / self.temperature, -1)
+        soft = cross_entropy(log_target, F.log_softmax(batch.logits / self.temperature, -1)).mean()
+        return self.beta * F.cross_entropy(batch.logits, batch.y) + (1 - self.beta) * soft

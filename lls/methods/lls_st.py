@@ -1,0 +1,35 @@
+"""LLS-ST, the substitute teacher: a Q learned before takes the place of a teacher network (Section 5.3, App. D)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lls.divergences import cross_entropy, kl, log_mixture
+from lls.method import Batch, Method
+
+
+class LLSST(Method):
+    """H(t, p̂) with t = (1-α) e_y + α softmax(Q_y) of a frozen Q, mean over the batch: Eq. 6 with β = 0, T = 1 and t as
+    the teacher's output.
+
+    q: `[K, K]` logits; for a subset of the classes, the rows *and* columns of that subset (Appendix D), so that the
+    softmax is over them alone. objective: `ce`, or `symmetric_kl` for the LLS loss (with its ½) at the frozen Q.
+    """
+
+    def __init__(self, num_classes: int, q: Tensor, alpha: float = 0.1, objective: str = "ce"):
+        super().__init__()
+        if not 0 < alpha <= 1:
+            raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
+        if objective not in ("ce", "symmetric_kl"):
+            raise ValueError(f"objective={objective}: must be one of ce, symmetric_kl")
+        if q.shape != (num_classes, num_classes):
+            raise ValueError(f"the substitute teacher's Q is {list(q.shape)}, not {[num_classes] * 2}")
+        self.alpha, self.objective = alpha, objective
+        self.register_buffer("q", q.clone())
+
+    def loss(self, batch: Batch) -> Tensor:
+        log_p = F.log_softmax(batch.logits, -1)
+        log_q = F.log_softmax(F.embedding(batch.y, self.q.to(log_p.dtype)), -1)
+        log_t = log_mixture(log_q, batch.y, self.alpha)
+        if self.objective == "ce":
+            return cross_entropy(log_t, log_p).mean()
+        return (kl(log_t, log_p) + kl(log_p, log_t)).mean() / 2

@@ -1,0 +1,45 @@
+"""LS++: the authors' later method (BMVC 2024, code: s-chh/LSPP). Another loss than LLS, not in the paper's tables."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lls.method import Batch, Method
+
+EPSILON = 1e-6  # inside both logarithms, as in the official code
+
+
+class LSPP(Method):
+    """½ [-Σ p̂ log(t + ε) - Σ t log(p̂ + ε)] with t = (1-α) e_y + α C_y; p̂ of the first and t of the second sum are
+    detached, so the network sees forward cross-entropy alone and C reverse cross-entropy alone.
+
+    C is `[K, K-1]` logits, zero at the start; its softmax leaves the true class out, whose share is then 1-α exactly.
+    c_weight_decay: whether C decays like the network's weights.
+    """
+
+    def __init__(self, num_classes: int, alpha: float = 0.1, c_weight_decay: bool = True):
+        super().__init__()
+        if not 0 < alpha <= 1:
+            raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
+        self.alpha, self.c_weight_decay = alpha, c_weight_decay
+        self.c = nn.Parameter(torch.zeros(num_classes, num_classes - 1))
+
+    def loss(self, batch: Batch) -> Tensor:
+        p = batch.logits.softmax(-1)
+        c = F.embedding(batch.y, self.c.to(p.dtype)).softmax(-1)
+        at_y = batch.y.unsqueeze(-1)
+        # column j of C stands for class j before the true class, and for class j+1 from it on
+        columns = torch.arange(c.shape[1], device=c.device)
+        t = torch.zeros_like(p).scatter(1, columns + (columns >= at_y), self.alpha * c)
+        t = t.scatter(1, at_y, 1 - self.alpha)
+        reverse = -(p.detach() * (t + EPSILON).log()).sum(-1)
+        forward = -(t.detach() * (p + EPSILON).log()).sum(-1)
+        return (reverse + forward).mean() / 2
+
+    def q_logits(self) -> Tensor:
+        k = len(self.c)
+        off_diagonal = ~torch.eye(k, dtype=torch.bool, device=self.c.device)
+        return self.c.new_full((k, k), -torch.inf).masked_scatter(off_diagonal, self.c.detach())
+
+    def param_groups(self, weight_decay: float) -> list[dict]:
+        return super().param_groups(weight_decay if self.c_weight_decay else 0.0)

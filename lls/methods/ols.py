@@ -1,0 +1,67 @@
+"""Online label smoothing: Zhang et al., Delving Deep into Label Smoothing, IEEE Trans. on Image Processing, 2021."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lls.method import Batch, Method
+
+
+class OLS(Method):
+    """w_hard H(e_y, p̂) + w_soft H(S_y, p̂), where row c of S is the mean prediction of the epoch before, over the
+    training samples of class c that were predicted right (train mode, before their step); uniform for a class without.
+
+    The two official scripts differ. CIFAR's: init=zeros (no soft term in the first epoch), weights=[0.5, 0.5], no cap.
+    The fine-grained one's: init=uniform, weights=[1, 1], cap=0.88: a row whose largest entry has reached it stays as it
+    is, unless its class had no sample predicted right.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        init: str = "zeros",
+        weights: Sequence[float] = (0.5, 0.5),
+        cap: float | None = None,
+    ):
+        super().__init__()
+        if init not in ("zeros", "uniform"):
+            raise ValueError(f"init={init}: must be one of zeros, uniform")
+        if len(weights) != 2 or not all(isinstance(w, int | float) and 0 <= w < math.inf for w in weights):
+            raise ValueError(f"weights={list(weights)}: must be two numbers of 0 or more: hard, soft")
+        if cap is not None and not (isinstance(cap, int | float) and 0 < cap <= 1):
+            raise ValueError(f"cap={cap}: must be above 0 and at most 1, or null")
+        k = num_classes
+        self.hard, self.soft = weights
+        self.cap = cap
+        self.register_buffer("s", torch.full((k, k), 1 / k if init == "uniform" else 0.0))
+        self.register_buffer("sums", torch.zeros(k, k))
+        self.register_buffer("counts", torch.zeros(k))
+
+    def loss(self, batch: Batch) -> Tensor:
+        log_p = F.log_softmax(batch.logits, -1)
+        if self.training:
+            self._gather(log_p.detach().exp(), batch.y)
+        soft = -(F.embedding(batch.y, self.s.to(log_p.dtype)) * log_p).sum(-1).mean()
+        return self.hard * F.nll_loss(log_p, batch.y) + self.soft * soft
+
+    def end_epoch(self) -> None:
+        """Turn what the epoch gathered into the next one's targets."""
+        seen = (self.counts > 0.5).unsqueeze(-1)
+        mean = torch.where(seen, self.sums / self.counts.clamp_min(1).unsqueeze(-1), 1 / len(self.s))
+        if self.cap is not None:
+            frozen = seen & (self.s.amax(-1, keepdim=True) >= self.cap)
+            mean = torch.where(frozen, self.s, mean)
+        self.s.copy_(mean)
+        self.sums.zero_()
+        self.counts.zero_()
+
+    def _gather(self, p: Tensor, y: Tensor) -> None:
+        right = (p.argmax(-1) == y).to(self.sums.dtype)
+        self.sums.index_add_(0, y, p.to(self.sums.dtype) * right.unsqueeze(-1))
+        self.counts.index_add_(0, y, right)
+
+    def q_logits(self) -> Tensor:
+        return self.s.log()

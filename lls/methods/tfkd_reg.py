@@ -1,0 +1,59 @@
+"""TF-KD_reg: Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lls.divergences import kl
+from lls.method import Batch, Method
+
+CORRECT = 0.99  # the hand-made teacher's probability of the true class
+
+
+class TFKDReg(Method):
+    """(1-a) H(e_y, p̂) + a·m·mean over B·K of q (log q - log p̂), with q = softmax(u/T) of the *probabilities* u: 0.99 on
+    y, the rest spread evenly.
+
+    form: `code` is the official code's: no temperature on the student, a mean over classes as well as samples, and a
+    multiplier m (default: K, which makes the mean over classes a sum; 100 for ResNet-18 on CIFAR-100, officially).
+    `paper` is their Eq. 9: the student is tempered too, and the divergence is summed over classes; m is not in it.
+
+    In the code's form q takes two values, so this is label smoothing, scaled: with T = 20, a = 0.1, m = K = 100 it is
+    LS(0.1) to 5e-5.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        temperature: float = 20.0,
+        a: float = 0.1,
+        multiplier: float | None = None,
+        form: str = "code",
+    ):
+        super().__init__()
+        check(temperature, a, multiplier)
+        if form not in ("code", "paper"):
+            raise ValueError(f"form={form}: must be one of code, paper")
+        k = num_classes
+        self.form, self.a, self.temperature = form, a, temperature
+        self.multiplier = k if multiplier is None else multiplier
+        u = torch.full((k, k), (1 - CORRECT) / (k - 1), dtype=torch.float64).fill_diagonal_(CORRECT)
+        self.register_buffer("log_q", F.log_softmax(u / temperature, -1), persistent=False)
+
+    def loss(self, batch: Batch) -> Tensor:
+        log_q = F.embedding(batch.y, self.log_q.to(batch.logits.dtype))
+        hard = F.cross_entropy(batch.logits, batch.y)
+        if self.form == "paper":
+            return (1 - self.a) * hard + self.a * kl(log_q, F.log_softmax(batch.logits / self.temperature, -1)).mean()
+        soft = kl(log_q, F.log_softmax(batch.logits, -1)).mean() / batch.logits.shape[1]
+        return (1 - self.a) * hard + self.a * self.multiplier * soft
+
+
+def check(temperature: float, a: float, multiplier: float | None) -> None:
+    """ValueError for a hyper-parameter of either TF-KD that is out of range."""
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature={temperature}: must be above 0")
+    if not 0 <= a <= 1:
+        raise ValueError(f"a={a}: must be at least 0 and at most 1")
+    if multiplier is not None and not (isinstance(multiplier, int | float) and 0 <= multiplier < float("inf")):
+        raise ValueError(f"multiplier={multiplier}: must be 0 or more, or null for its default")

@@ -1,0 +1,37 @@
+"""TF-KD_self: Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lls.divergences import kl
+from lls.method import Batch, Method, Teacher
+from lls.methods.tfkd_reg import check
+
+
+class TFKDSelf(Method):
+    """(1-a) H(e_y, p̂) + a·T²·m·mean over B·K of q (log q - log softmax(z/T)), with q = softmax(z_T/T) of a teacher of
+    the same architecture. As in the official code the divergence is averaged over classes as well as samples; with
+    m = 1 it is the repository's `loss_kd`.
+
+    teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient. multiplier: m; default K/2,
+    which is the official 50 at K = 100 and gives the divergence the same weight at any other K.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        teacher: Teacher,
+        temperature: float = 6.0,
+        a: float = 0.95,
+        multiplier: float | None = None,
+    ):
+        super().__init__()
+        check(temperature, a, multiplier)
+        self.teacher, self.temperature, self.a = teacher, temperature, a
+        self.multiplier = num_classes / 2 if multiplier is None else multiplier
+
+    def loss(self, batch: Batch) -> Tensor:
+        log_q = F.log_softmax(self.teacher(batch.x).to(batch.logits.dtype) / self.temperature, -1)
+        soft = kl(log_q, F.log_softmax(batch.logits / self.temperature, -1)).mean() / batch.logits.shape[1]
+        hard = F.cross_entropy(batch.logits, batch.y)
+        return (1 - self.a) * hard + self.a * self.temperature**2 * self.multiplier * soft
