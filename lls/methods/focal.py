@@ -1,4 +1,4 @@
-"""Focal loss, FL-3: Mukhoti et al., Calibrating Deep Neural Networks using Focal Loss, 2020 (after Lin et al., 2017)."""
+"""Focal loss, FL-3: Mukhoti et al., Calibrating Deep Neural Networks using Focal Loss, 2020 (Lin et al., 2017)."""
 
 import torch
 import torch.nn.functional as F

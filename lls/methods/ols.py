@@ -36,25 +36,32 @@ class OLS(Method):
         k = num_classes
         self.hard, self.soft = weights
         self.cap = cap
-        self.register_buffer("s", torch.full((k, k), 1 / k if init == "uniform" else 0.0))
+        self.register_buffer("s", torch.zeros(k, k))  # the rows that were gathered; zero where there are none
+        self.register_buffer("uniform", torch.full((k,), init == "uniform"))  # the rows that are 1/K
         self.register_buffer("sums", torch.zeros(k, k))
         self.register_buffer("counts", torch.zeros(k))
+
+    @property
+    def targets(self) -> Tensor:
+        """S, `[K, K]`: row y is the soft target of class y."""
+        return self.s + self.uniform.unsqueeze(-1).to(self.s.dtype) / len(self.s)
 
     def loss(self, batch: Batch) -> Tensor:
         log_p = F.log_softmax(batch.logits, -1)
         if self.training:
             self._gather(log_p.detach().exp(), batch.y)
-        soft = -(F.embedding(batch.y, self.s.to(log_p.dtype)) * log_p).sum(-1).mean()
+        soft = -(F.embedding(batch.y, self.targets.to(log_p.dtype)) * log_p).sum(-1).mean()
         return self.hard * F.nll_loss(log_p, batch.y) + self.soft * soft
 
     def end_epoch(self) -> None:
         """Turn what the epoch gathered into the next one's targets."""
-        seen = (self.counts > 0.5).unsqueeze(-1)
-        mean = torch.where(seen, self.sums / self.counts.clamp_min(1).unsqueeze(-1), 1 / len(self.s))
+        seen = self.counts > 0.5
+        gathered = self.sums / self.counts.clamp_min(1).unsqueeze(-1)
         if self.cap is not None:
-            frozen = seen & (self.s.amax(-1, keepdim=True) >= self.cap)
-            mean = torch.where(frozen, self.s, mean)
-        self.s.copy_(mean)
+            frozen = self.targets.amax(-1) >= self.cap
+            gathered = torch.where(frozen.unsqueeze(-1), self.targets, gathered)
+        self.s.copy_(torch.where(seen.unsqueeze(-1), gathered, 0))
+        self.uniform.copy_(~seen)
         self.sums.zero_()
         self.counts.zero_()
 
@@ -64,4 +71,4 @@ class OLS(Method):
         self.counts.index_add_(0, y, right)
 
     def q_logits(self) -> Tensor:
-        return self.s.log()
+        return self.targets.log()

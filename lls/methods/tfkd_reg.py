@@ -1,5 +1,7 @@
 """TF-KD_reg: Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,14 +36,14 @@ class TFKDReg(Method):
         check(temperature, a, multiplier)
         if form not in ("code", "paper"):
             raise ValueError(f"form={form}: must be one of code, paper")
-        k = num_classes
         self.form, self.a, self.temperature = form, a, temperature
-        self.multiplier = k if multiplier is None else multiplier
-        u = torch.full((k, k), (1 - CORRECT) / (k - 1), dtype=torch.float64).fill_diagonal_(CORRECT)
-        self.register_buffer("log_q", F.log_softmax(u / temperature, -1), persistent=False)
+        self.multiplier = num_classes if multiplier is None else multiplier
+        wrong = (1 - CORRECT) / (num_classes - 1)
+        log_sum = math.log(math.exp(CORRECT / temperature) + (num_classes - 1) * math.exp(wrong / temperature))
+        self.log_q_right, self.log_q_wrong = CORRECT / temperature - log_sum, wrong / temperature - log_sum
 
     def loss(self, batch: Batch) -> Tensor:
-        log_q = F.embedding(batch.y, self.log_q.to(batch.logits.dtype))
+        log_q = torch.full_like(batch.logits, self.log_q_wrong).scatter(1, batch.y.unsqueeze(-1), self.log_q_right)
         hard = F.cross_entropy(batch.logits, batch.y)
         if self.form == "paper":
             return (1 - self.a) * hard + self.a * kl(log_q, F.log_softmax(batch.logits / self.temperature, -1)).mean()
