@@ -4,7 +4,7 @@
 .PHONY: help setup train test runs lint clean
 
 # the first interpreter found that is a Python 3.11 or 3.12 (some launchers exist without one behind them)
-PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+PYTHON ?= $(shell for p in python3 python python3.12 python3.11; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 ARGS ?=

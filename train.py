@@ -4,17 +4,19 @@ import shlex
 import sys
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lls.config import UserError, check_arguments
+from lls.ranges import check_ranges
 from lls.runs import Run, execute
 
-failed = []
+failed: list[UserError] = []
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
     try:
+        check_ranges(OmegaConf.to_container(cfg, resolve=True))
         execute(Run(cfg))
     except UserError as error:  # in a sweep the other runs go on
         print(f"error: {error}", file=sys.stderr)
@@ -26,8 +28,9 @@ if __name__ == "__main__":
         check_arguments(sys.argv[1:])
         main()
     except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+        print(f"error: {error}", file=sys.stderr)
+        failed.append(error)
     except KeyboardInterrupt:
         print(f"to resume it: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
         sys.exit(130)
-    sys.exit(2 if failed else 0)
+    sys.exit(max((error.status for error in failed), default=0))

@@ -8,9 +8,15 @@ from lls.runs import Run
 
 
 def state_of(
-    net: nn.Module, method: Method, optimizer: torch.optim.Optimizer | None, rows: list[dict], classes: list[str]
+    net: nn.Module,
+    method: Method,
+    optimizer: torch.optim.Optimizer | None,
+    rows: list[dict],
+    classes: list[str],
+    commits: list[str | None],
 ) -> dict:
-    """Tensors and plain values only. optimizer: None when the run is finished."""
+    """Tensors and plain values only. optimizer: None when the run is finished. commits: of the code that trained it,
+    one for each time that it was started under another."""
     random = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
@@ -20,15 +26,16 @@ def state_of(
         "random": random,
         "rows": rows,
         "classes": classes,
+        "commits": commits,
     }
     return state | ({"optimizer": optimizer.state_dict()} if optimizer else {})
 
 
-def resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> list[dict]:
-    """Put everything back as it was after the last finished epoch. Returns the rows until then."""
+def resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> tuple[list, list]:
+    """Put everything back as it was after the last finished epoch. Returns the rows and the commits until then."""
     state = run.restore()
     if state is None:
-        return []
+        return [], []
     net.load_state_dict(state["network"])
     method.load_state_dict(state["method"])
     if "optimizer" in state:
@@ -36,4 +43,4 @@ def resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Opti
     torch.set_rng_state(state["random"]["cpu"])
     if "cuda" in state["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random"]["cuda"])
-    return state["rows"]
+    return state["rows"], state["commits"]

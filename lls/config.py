@@ -7,8 +7,7 @@ sees it: Hydra would exit with 1 and a page of text) and `compose`, and imports 
 
 import argparse
 import difflib
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +25,15 @@ GROUPS = ("dataset", "network", "method", "augment")
 
 
 class UserError(Exception):
-    """Something the user can put right. The message is one line: what is wrong, and what to do. Exit status 2."""
+    """Something the user can put right. The message is one line: what is wrong, and what to do."""
+
+    status = 2
+
+
+class Diverged(UserError):
+    """A run whose numbers are no longer finite."""
+
+    status = 1
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
@@ -64,13 +71,18 @@ def check_arguments(argv: Sequence[str]) -> None:
 
     In a sweep (-m) each value of each override is tried once, beside the first value of the others."""
     arguments = _parse_flags(argv)
-    if arguments.shell_completion or arguments.hydra_help or arguments.config_dir or arguments.config_name:
+    if arguments.shell_completion or arguments.hydra_help:
         return
+    for flag in ("config_dir", "config_name", "config_path", "experimental_rerun"):
+        if getattr(arguments, flag) is not None:
+            raise UserError(
+                f"--{flag.replace('_', '-')}: the configurations are those in {CONFIGS.name}/; add yours there"
+            )
     parsed = _parse(arguments.overrides)
     if not arguments.multirun:
         compose(arguments.overrides)
         return
-    for overrides in _one_at_a_time(parsed):
+    for overrides in _one_at_a_time(parsed):  # what only a combination gets wrong is seen when its run comes
         compose(overrides)
 
 
@@ -120,10 +132,7 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
 
 def _one_at_a_time(parsed: list[Override]) -> Iterator[list[str]]:
     """Every value of every sweep once, the other sweeps at their first: the sum of their lengths, not the product."""
-    values = [
-        [f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line]
-        for o in parsed
-    ]
+    values = [_values(override) for override in parsed]
     first = [v[0] for v in values]
     yield first
     for i, several in enumerate(values):
@@ -131,10 +140,25 @@ def _one_at_a_time(parsed: list[Override]) -> Iterator[list[str]]:
             yield [*first[:i], value, *first[i + 1 :]]
 
 
+def _values(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.input_line]
+    try:
+        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    except HydraException as error:
+        raise UserError(f"{override.input_line}: {_line(error)}") from None
+
+
 # -- the check -------------------------------------------------------------------------------------------------------
 
 
+DECIDED = ("dataset.source", "network.family")  # by the option, as are the names
+TEXT_OR_LIST = ("method.terms",)
+
+
 def _check(parsed: list[Override]) -> DictConfig:
+    from lls.ranges import check_ranges
+
     choices, values = [], []
     for override in parsed:
         key = override.key_or_group
@@ -149,7 +173,7 @@ def _check(parsed: list[Override]) -> DictConfig:
         elif not key.startswith(("hydra.", "hydra/")):
             values.append(override)
 
-    schema = _plain(_compose(choices))
+    schema = _schema(tuple(choices))
     keys = list(flattened(schema))
     for override in values:
         key = override.key_or_group
@@ -157,9 +181,13 @@ def _check(parsed: list[Override]) -> DictConfig:
             raise UserError(f"{override.input_line}: no key can be taken away, every one has a use")
         if override.package is not None or key not in keys:
             raise _unknown(key, keys)
+        if key in DECIDED or (key.endswith(".name") and key.count(".") == 1):
+            raise UserError(f"{override.input_line}: {key} is decided by {key.partition('.')[0]}=...")
     cfg = _compose([override.input_line for override in parsed])
+    if missing := OmegaConf.missing_keys(cfg):
+        raise UserError(f"{min(missing)}=???: needs a value")
     _check_kinds(_plain(cfg), schema)
-    _check_ranges(_plain(cfg))
+    check_ranges(_plain(cfg))
     return cfg
 
 
@@ -184,70 +212,34 @@ def _check_kinds(cfg: dict, schema: dict, path: str = "") -> None:
             if not isinstance(value, dict):
                 raise UserError(f"{key}={value}: {key} has keys of its own: {', '.join(flattened(want, key + '.'))}")
             _check_kinds(value, want, key + ".")
-        elif not _same_kind(value, want):
-            raise UserError(f"{key}={_shown(value)}: must be {_kind(want)}, as {_shown(want)} is")
+        elif not _same_kind(key, value, want):
+            raise UserError(f"{key}={shown(value)}: must be {_kind(want)}, as {shown(want)} is")
 
 
-def _same_kind(value: object, want: object) -> bool:
-    if isinstance(want, bool) or isinstance(value, bool):
-        return not isinstance(want, bool | int | float | list) or type(value) is type(want)
+def _same_kind(key: str, value: object, want: object) -> bool:
+    if want is None:
+        return not isinstance(value, dict)  # only its owner can judge
     if isinstance(want, float):
-        return isinstance(value, int | float)
-    if isinstance(want, int | list):
-        return isinstance(value, type(want))
-    return not isinstance(value, dict)  # text and null stand for what only their owner can judge
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(want) or (key in TEXT_OR_LIST and isinstance(value, list))
 
 
 def _kind(value: object) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}.get(type(value), "text")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as one would type it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
-def _one_of(*words: str) -> tuple[Callable[[object], bool], str]:
-    return (lambda v: v in words), "one of " + ", ".join(words)
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
-RANGES: dict[str, tuple[Callable[..., bool], str]] = {
-    "seed": (lambda v: v >= 0, "0 or more"),
-    "budget": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
-    "train.epochs": (lambda v: v >= 1, "1 or more"),
-    "train.batch_size": (lambda v: v >= 1, "1 or more"),
-    "train.lr": (lambda v: 0 < v < math.inf, "above 0"),
-    "train.warmup": (lambda v: v >= 0, "0 or more epochs"),
-    "train.milestones": (lambda v: all(isinstance(m, int) and m >= 1 for m in v), "epochs, counted from 1"),
-    "train.lr_decay": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
-    "train.momentum": (lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    "train.clip_norm": (lambda v: v is None or (isinstance(v, int | float) and 0 < v < math.inf), "above 0, or null"),
-    "train.weight_decay": (lambda v: 0 <= v < math.inf, "0 or more"),
-    "dataset.size": (lambda v: v >= 1, "1 or more pixels"),
-    "dataset.channels": (lambda v: v in (1, 3), "1 (grey) or 3 (colour)"),
-    "dataset.subset": (lambda v: v in (None, "classes", "samples"), "null, classes or samples"),
-    "dataset.crop_padding": (lambda v: v >= 0, "0 or more pixels"),
-    "dataset.padding_mode": _one_of("zeros", "reflect"),
-    "dataset.geometry": _one_of("matched", "paper"),
-    "dataset.stem": _one_of("small", "imagenet"),
-    "dataset.num_classes": (lambda v: v is None or (isinstance(v, int) and v >= 2), "2 or more, or null"),
-    "machine.precision": _one_of("fp32", "tf32", "bf16"),
-    "machine.wandb": _one_of("offline", "online", "disabled"),
-}
-
-
-def _check_ranges(cfg: dict) -> None:
-    for key, value in flattened(cfg).items():
-        holds, what = RANGES.get(key, (lambda _: True, ""))
-        if not holds(value):
-            raise UserError(f"{key}={_shown(value)}: must be {what}")
-    data = cfg["dataset"]
-    for key in ("mean", "std"):
-        if len(data[key]) != data["channels"]:
-            raise UserError(f"dataset.{key}={data[key]}: needs one number a channel ({data['channels']})")
-    if data["padding_mode"] == "reflect" and data["crop_padding"] >= data["size"]:
-        raise UserError(
-            f"dataset.crop_padding={data['crop_padding']}: reflection needs less than dataset.size={data['size']}"
-        )
+@cache
+def _schema(choices: tuple[str, ...]) -> dict:
+    return _plain(_compose(list(choices)))
 
 
 # -- Hydra -----------------------------------------------------------------------------------------------------------
@@ -260,7 +252,7 @@ def _compose(overrides: list[str]) -> DictConfig:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra_compose("train", overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(" ".join(str(error).split())) from None
+        raise UserError(_line(error)) from None
     finally:
         GlobalHydra.instance().hydra = running
 
@@ -269,7 +261,7 @@ def _plain(cfg: DictConfig) -> dict:
     try:
         return OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from None
+        raise UserError(_line(error)) from None
 
 
 def flattened(tree: dict, path: str = "") -> dict[str, object]:

@@ -10,7 +10,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     A process killed at any moment leaves the old file or the new one, never a part of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # one for all processes: a killed one's is written over
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # some writers make files that only their owner can read

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+import lls
 from lls.config import UserError, nearest
 
 
@@ -45,7 +46,7 @@ def autocast(on: torch.device, precision: str) -> AbstractContextManager:
 
 
 def record(cfg: DictConfig, on: torch.device) -> dict:
-    """What result.json says of how a run was computed: device, precision, versions, the commit of the code."""
+    """What result.json says of how a run was computed: device, precision, versions."""
     return {
         "device": torch.cuda.get_device_name(on)
         if on.type == "cuda"
@@ -55,21 +56,21 @@ def record(cfg: DictConfig, on: torch.device) -> dict:
         "compile": cfg.machine.compile,
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("lls", "torch", "torchvision", "hydra-core", "numpy")},
+            "lls": lls.__version__,
+            **{name: version(name) for name in ("torch", "torchvision", "hydra-core", "numpy")},
         },
-        "commit": commit(),
     }
 
 
 def commit() -> str | None:
-    """The git commit of this code, with '+' where tracked files differ from it; None outside a git checkout."""
+    """The git commit of this code, with '+' where it differs from it (outputs/ aside); None outside a git checkout."""
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
+        command = ["git", "-C", str(Path(__file__).parent.parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!outputs")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -61,8 +61,8 @@ def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, po
     """ResNet (He et al., 2016) of 18, 34, 50 or 101 layers, from torchvision.
 
     stem: `small` (3x3 convolution of stride 1, no max-pooling) or `imagenet` (7x7 of stride 2, then max-pooling).
-    pool: `2x2` averages 4x4 windows of the last map, to at most 2x2 cells, which gives Table 9's counts at 64x64;
-    `global` averages all of it. The two are the same function at 32x32.
+    pool: `2x2` averages the last map to 2x2 cells, of 4x4 locations each at 64x64, where it gives Table 9's counts; to
+    one cell where they would have fewer than 4x4. `global` averages all of it: the same function at 32x32.
     """
     import torchvision.models.resnet as tv  # here, so that a LeNet run does not wait for torchvision
 

@@ -18,7 +18,9 @@ from lls.recorder import Recorder
 from lls.runs import Run
 
 
-def outcome(run: Run, recorder: Recorder, net: Network, method: Method, classes: list[str], test: TestBatches) -> dict:
+def outcome(
+    run: Run, recorder: Recorder, net: Network, method: Method, classes: list[str], test: TestBatches, commits: list
+) -> dict:
     """Measure the network after its last epoch; save and draw what was learned beside it. Returns the result, of which
     nothing is written yet."""
     cfg, rows = run.cfg, recorder.rows
@@ -30,8 +32,8 @@ def outcome(run: Run, recorder: Recorder, net: Network, method: Method, classes:
     write_whole(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
     if (q_logits := method.q_logits()) is not None:
         about = {key: cfg[key].name for key in ("dataset", "network", "method")} | {"run": run.id}
-        if "alpha" in cfg.method:
-            about["alpha"] = str(cfg.method.alpha)
+        about |= {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
+        about["method"] = about.pop("name")
         q = QMatrix(q_logits.cpu(), classes, about)
         save_q(run.folder / "q.safetensors", q)
         draw_q(run.folder / "q.png", q)
@@ -55,6 +57,7 @@ def outcome(run: Run, recorder: Recorder, net: Network, method: Method, classes:
         "seconds": seconds + sum(row["eval_seconds"] for row in rows),
         "images_per_second": sum(row["seconds"] * row["images_per_second"] for row in rows) / seconds,
         **machine.record(cfg, test.device),
+        "commit": ", ".join(commit or "none" for commit in commits),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     recorder.summary(result)

@@ -63,8 +63,9 @@ def draw_q(path: Path, q: QMatrix) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     image = axes.imshow(probabilities, cmap="cividis", vmin=0)
-    axes.set_xticks(range(k), q.classes, rotation=90 if k > 12 or max(map(len, q.classes)) > 3 else 0, fontsize=font)
-    axes.set_yticks(range(k), q.classes, fontsize=font)
+    upright = 90 if k > 12 or max(map(len, q.classes)) > 3 else 0
+    axes.set_xticks(range(k), q.classes, rotation=upright, fontsize=font, parse_math=False)
+    axes.set_yticks(range(k), q.classes, fontsize=font, parse_math=False)
     axes.set_ylabel("true class y")
     axes.set_xlabel("class j")
     named = [q.about[key] for key in ("dataset", "network", "method") if key in q.about]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -19,35 +20,51 @@ class Recorder:
         self.rows = list(rows)
         text = "".join(map(_line, self.rows))
         write_whole(self.path, lambda temporary: temporary.write_text(text))
-        self.mirror = _start_wandb(run)
-        if self.mirror is not None and self.mirror.settings.mode != "online":
+        self.wandb = _start_wandb(run)
+        if self.wandb is not None and self.wandb.settings.mode != "online":
             # An offline log that was killed has lost its last rows: the new one holds them all.
             for row in self.rows:
-                self.mirror.log(row, step=row["epoch"])
+                self._mirror(lambda wandb, row=row: wandb.log(row, step=row["epoch"]))
 
     def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if self.mirror is not None:
-            self.mirror.finish(exit_code=0 if kind is None else 1)
+        self._mirror(lambda wandb: wandb.finish(exit_code=0 if kind is None else 1))
 
     def log(self, row: dict) -> None:
+        """Add a finished epoch's row."""
         self.rows.append(row)
         with open(self.path, "a") as file:
             file.write(_line(row))
-        if self.mirror is not None:
-            self.mirror.log(row, step=row["epoch"])
+        self._mirror(lambda wandb: wandb.log(row, step=row["epoch"]))
 
     def image(self, name: str, path: Path) -> None:
-        if self.mirror is not None:
+        """Show a picture in W&B."""
+
+        def log(run) -> None:
             import wandb
 
-            self.mirror.log({name: wandb.Image(str(path))})
+            run.log({name: wandb.Image(str(path))})
+
+        self._mirror(log)
 
     def summary(self, result: dict) -> None:
-        if self.mirror is not None:
-            self.mirror.summary.update(result)
+        """The result, as W&B's summary of the run."""
+        self._mirror(lambda wandb: wandb.summary.update(result))
+
+    def _mirror(self, act: Callable) -> None:
+        if self.wandb is None:
+            return
+        try:
+            act(self.wandb)
+        except Exception as error:  # whatever W&B's trouble is, it must not cost the run
+            self.wandb = None
+            print(f"W&B gets no more of this run ({_reason(error)})", flush=True)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:100] or type(error).__name__
 
 
 def _line(row: dict) -> str:
@@ -88,5 +105,5 @@ def _start_wandb(run: Run):
         except Exception as error:
             wandb.teardown()  # a start that failed would still hold the run's id
             instead = "offline, `wandb sync` sends it later" if mode != modes[-1] else "not used"
-            print(f"W&B is {instead}, for this run ({' '.join(str(error).split())[:100]})", flush=True)
+            print(f"W&B is {instead}, for this run ({_reason(error)})", flush=True)
     return None

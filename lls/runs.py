@@ -14,6 +14,7 @@ here imports torch until a run is really trained.
 
 import hashlib
 import json
+import pickle
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +56,10 @@ class Run:
     @cached_property
     def lock(self) -> FileLock:
         """Held by the one process that trains the run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"machine.output={self.cfg.machine.output}: {error}") from None
         return FileLock(self.folder / ".lock", timeout=0)
 
     @property
@@ -68,7 +72,7 @@ class Run:
 
     def forget_if_not_begun(self) -> None:
         """Remove a folder that holds nothing but its lock."""
-        if not self.begun and [path.name for path in self.folder.iterdir()] == [".lock"]:
+        if not self.begun and self.folder.is_dir() and [path.name for path in self.folder.iterdir()] == [".lock"]:
             (self.folder / ".lock").unlink()
             self.folder.rmdir()
 
@@ -78,17 +82,23 @@ class Run:
 
         write_whole(self.folder / "last.pt", lambda temporary: torch.save(state, temporary))
 
-    def restore(self) -> dict | None:
-        """What save wrote last, on the CPU; None if there is nothing, or nothing whole (then it is set aside)."""
+    def load(self) -> dict:
+        """What save wrote last, on the CPU. OSError if it can't be read; ValueError if it is no whole checkpoint."""
         import torch
 
-        path = self.folder / "last.pt"
-        if not path.exists():
-            return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a broken file shows as any of a dozen kinds
-            set_aside(path, error)
+            return torch.load(self.folder / "last.pt", map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise ValueError(error) from None
+
+    def restore(self) -> dict | None:
+        """What save wrote last; None if there is nothing, or nothing whole, which is set aside."""
+        try:
+            return self.load()
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            set_aside(self.folder / "last.pt", error)
             return None
 
     def write_config(self) -> None:
@@ -139,8 +149,12 @@ def execute(run: Run, lesson: str | None = None) -> dict:
     except Timeout:
         raise UserError(f"{run.folder} is being trained by another process") from None
     except KeyboardInterrupt:
-        if run.begun:
-            print(f"\nstopped after epoch {run.epochs_done}, which is kept in {run.folder}", flush=True)
+        kept = (
+            f"after epoch {run.epochs_done}, which is kept in {run.folder}"
+            if run.epochs_done
+            else "before an epoch ended"
+        )
+        print(f"\nstopped {kept}", flush=True)
         raise
     finally:
         run.forget_if_not_begun()
@@ -154,8 +168,6 @@ def _execute_teacher(teacher: Run, lesson: str) -> None:
         execute(teacher, lesson)
     except UserError as error:
         raise UserError(f"method.teacher: {error}") from None
-    except FloatingPointError as error:
-        raise UserError(f"method.teacher: the teacher failed: {error}") from None
     if not teacher.has(lesson):
         raise UserError(f"method.teacher: {teacher.cfg.method.name} leaves no {lesson}, so it can't teach this method")
 
@@ -163,16 +175,20 @@ def _execute_teacher(teacher: Run, lesson: str) -> None:
 def all_runs(output: Path) -> Iterator[Run]:
     """Every run in an output folder, by name."""
     for path in sorted((output / RUNS).glob("*/config.yaml")):
-        run = Run(OmegaConf.load(path))
-        run.folder = path.parent
-        run.id = path.parent.name
-        yield run
+        yield run_in(path.parent)
+
+
+def run_in(folder: Path) -> Run:
+    """The run that a folder holds, wherever it is and whatever it is called."""
+    run = Run(OmegaConf.load(folder / "config.yaml"))
+    run.folder, run.id = folder, folder.name
+    return run
 
 
 def find_run(name: str, output: Path) -> Run:
     """The run of a folder, or of the beginning of its id. UserError where there is none, or several."""
     if (Path(name) / "config.yaml").exists():
-        output, name = Path(name).resolve().parent.parent, Path(name).resolve().name
+        return run_in(Path(name).resolve())
     found = [run for run in all_runs(output) if run.id.startswith(name)]
     exact = [run for run in found if run.id == name]
     if len(exact or found) != 1:

@@ -48,9 +48,10 @@ def _q(path: Path) -> QMatrix:
 def _logits(teacher: Run, classes: list[str], device: torch.device, precision: str) -> Teacher:
     from lls.build import build_network
 
-    state = teacher.restore()
-    if state is None:
-        raise UserError(f"the teacher {teacher.folder} has no weights")
+    try:
+        state = teacher.load()
+    except (OSError, ValueError) as error:
+        raise UserError(f"method.teacher: {teacher.folder}/last.pt can't be read ({error}); remove it") from None
     if state["classes"] != classes:
         theirs, ours = (f"{len(names)} ({', '.join(names[:3])} ...)" for names in (state["classes"], classes))
         raise UserError(f"the teacher {teacher.id} knows other classes: {theirs}, and not {ours}")

@@ -12,7 +12,7 @@ from lls import machine
 from lls.augment import Mix
 from lls.build import build_method, build_mix, build_network
 from lls.checkpoint import resume, state_of
-from lls.config import UserError
+from lls.config import Diverged, UserError
 from lls.data import Source, TestBatches, TrainBatches, find, kept_classes, load, take
 from lls.evaluate import evaluate
 from lls.method import Batch, Method
@@ -42,7 +42,7 @@ def prepare(run: Run) -> Prepared:
     device = machine.device(cfg.machine.device)
     machine.set_precision(cfg.machine.precision)
     source = find(cfg.dataset, Path(cfg.machine.data))
-    num_classes = kept_classes(len(source.classes) if source.classes else cfg.dataset.num_classes, cfg.dataset.subset)
+    num_classes = kept_classes(source.num_classes, cfg.dataset.subset)
     torch.manual_seed(cfg.seed)
     net = build_network(cfg.network, num_classes, cfg.dataset.channels, cfg.dataset.size)
     method = build_method(cfg.method, num_classes, **stand_in(cfg.method, num_classes))
@@ -88,14 +88,10 @@ def train(run: Run, prepared: Prepared) -> dict:
 
     torch.manual_seed(cfg.seed)  # whatever the teacher drew
     run.write_config()
-    rows = resume(run, net, method, optimizer)
+    rows, commits = resume(run, net, method, optimizer)
+    commits = list(dict.fromkeys([*commits, machine.commit()]))
     first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
-    print(
-        f"{run.id}: epochs {first + 1} to {plan.epochs} on {device}"
-        if first
-        else f"{run.id}: {plan.epochs} epochs on {device}",
-        flush=True,
-    )
+    print(f"{run.id}: {plan.epochs} epochs on {device}{f', {first} of them done' if first else ''}", flush=True)
     with Recorder(run, rows) as recorder, Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress:
         for epoch in range(first, plan.epochs):
             for group in optimizer.param_groups:
@@ -117,10 +113,6 @@ def train(run: Run, prepared: Prepared) -> dict:
                 progress.step()
             method.end_epoch()
             mean_loss, trained = float(total) / len(batches), time.perf_counter()
-            if not math.isfinite(mean_loss):
-                raise FloatingPointError(
-                    f"{run.id}: the loss is {mean_loss} in epoch {epoch + 1}; a lower train.lr may help"
-                )
             measured = evaluate(net, test, cfg.machine.precision)
             row = {
                 "epoch": epoch + 1,
@@ -131,11 +123,14 @@ def train(run: Run, prepared: Prepared) -> dict:
                 "eval_seconds": time.perf_counter() - trained,
                 "images_per_second": per_epoch / (trained - started),
             }
-            run.save(state_of(net, method, optimizer, [*recorder.rows, row], images.classes))
+            for name in ("loss", "nll"):
+                if not math.isfinite(row[name]):
+                    raise Diverged(f"{run.id}: {name} is {row[name]} in epoch {epoch + 1}; a lower train.lr may help")
+            run.save(state_of(net, method, optimizer, [*recorder.rows, row], images.classes, commits))
             recorder.log(row)
             progress.epoch(row)
-        result = outcome(run, recorder, net, method, images.classes, test)
+        result = outcome(run, recorder, net, method, images.classes, test, commits)
         # a finished run needs its weights, not its momentum
-        run.save(state_of(net, method, None, recorder.rows, images.classes))
+        run.save(state_of(net, method, None, recorder.rows, images.classes, commits))
         run.finish(result)
     return result

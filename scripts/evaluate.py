@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from lls.config import UserError
+from lls.config import UserError, compose
 from lls.runs import Run, find_run
 
 
@@ -23,9 +22,13 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
     from lls.evaluate import evaluate
 
     cfg = run.cfg
-    state = run.restore()
-    if state is None:
-        raise UserError(f"{run.folder} has no weights (last.pt): they are not tracked by git; train the run again")
+    try:
+        state = run.load()
+    except (OSError, ValueError) as error:
+        reason = (
+            "is not there (git does not track it)" if isinstance(error, FileNotFoundError) else f"is broken ({error})"
+        )
+        raise UserError(f"{run.folder}/last.pt {reason}: remove the folder and train the run again") from None
     device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
     machine.set_precision(cfg.machine.precision)
     images = take(load(cfg.dataset, folder, find(cfg.dataset, folder)), cfg.dataset.get("subset"), cfg.seed)
@@ -44,12 +47,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if wrong := [text for text in arguments.overrides if not text.startswith("machine.")]:
         raise UserError(f"{wrong[0]}: only machine.* keys can differ from the run's own")
+    checked = compose(arguments.overrides)
     run = find_run(arguments.run, arguments.output)
-    OmegaConf.set_struct(run.cfg, True)
-    try:
-        run.cfg.merge_with_dotlist(arguments.overrides)
-    except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from None
+    for override in arguments.overrides:
+        key = override.partition("=")[0]
+        OmegaConf.update(run.cfg, key, OmegaConf.select(checked, key))
     measured, recorded = measure(run)
     print(f"{run.id}, epoch {recorded['epoch']}")
     for name, value in measured.items():

@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="print the finished runs as a Markdown table")
     parser.add_argument("--readme", action="store_true", help="write that table into README.md")
     arguments = parser.parse_args()
+    if arguments.readme and (arguments.words or arguments.output != Path("outputs")):
+        parser.error("--readme takes all runs of outputs/")
     runs = [run for run in all_runs(arguments.output) if all(word in run.id for word in arguments.words)]
     if arguments.markdown:
         print(markdown(runs))

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from lls.config import UserError, compose
-from lls.data import TestBatches, TrainBatches, find, load
+from lls.data import TestBatches, TrainBatches, find, load, take
 
 GREY = {"mean": [0.0], "std": [1.0]}
 
@@ -163,7 +163,7 @@ def test_a_tree_stands_in_for_a_named_dataset(tmp_path):
     images = images_of(tmp_path, "dataset=cifar10")
     assert (images.classes[9], len(images.train_x)) == ("c9", 10)
     tree(tmp_path / "cifar100", n=1)
-    with pytest.raises(UserError, match=r"cifar100 has 3 classes, but dataset.num_classes is 100"):
+    with pytest.raises(UserError, match=r"dataset.num_classes=100: cifar100 has 3 classes"):
         images_of(tmp_path, "dataset=cifar100")
 
 
@@ -181,6 +181,12 @@ def break_tree(root, how):
     elif how == "empty class":
         for image in (tree(root) / "test" / "bee").iterdir():
             image.unlink()
+    elif how == "one class":
+        tree(root, classes=["ant"])
+    elif how == "dangling link":
+        (tree(root) / "train" / "bee" / "z.png").symlink_to("nowhere.png")
+    elif how == "16 bits":
+        Image.fromarray(np.full((32, 32), 40000, np.uint16)).save(tree(root) / "train" / "cow" / "1.png")
     elif how == "unreadable":
         (tree(root) / "train" / "cow" / "1.png").write_bytes(b"no image")
     elif how == "truncated":
@@ -196,6 +202,9 @@ def break_tree(root, how):
         ("no test", r"test/CLASS/\* \(or val/CLASS/\*\)"),
         ("different classes", r"train and test have different classes \(bee, wasp in one of them only\)"),
         ("empty class", "test/bee holds no image"),
+        ("one class", "has only one class folder, ant"),
+        ("dangling link", "can't be read: "),
+        ("16 bits", r"cow/1.png can't be read as an image \(it has more than 8 bits a channel"),
         ("unreadable", r"cow/1.png can't be read as an image"),
         ("truncated", r"cow/1.png can't be read as an image"),
     ],
@@ -293,3 +302,35 @@ def test_no_cache_where_nothing_can_be_written(tmp_path, capsys):
     (tmp_path / "cache").write_text("a file where the folder would be")
     assert len(images_of(tmp_path).train_x) == 1437
     assert "no cache of decoded images" in capsys.readouterr().out
+
+
+def test_a_cache_that_cannot_be_written_costs_no_run(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("lls.data.cache.write_whole", full)
+    assert len(images_of(tmp_path).train_x) == 1437
+    assert "no cache of decoded images: No space left on device" in capsys.readouterr().out
+
+
+# -- subsets -----------------------------------------------------------------------------------------------------------
+
+
+def test_half_of_the_classes(data):
+    full = images_of(data)
+    half = take(full, "classes", seed=0)
+    assert half.classes == ["0", "1", "2", "3", "4"]
+    assert len(half.train_x) == (full.train_y < 5).sum()
+    assert len(half.test_x) == (full.test_y < 5).sum()
+    assert torch.equal(half.test_x, full.test_x[full.test_y < 5])
+    assert half.test_y.max() == 4
+
+
+def test_half_of_the_samples_of_every_class(data):
+    full = images_of(data)
+    half, again, other = (take(full, "samples", seed) for seed in (0, 0, 1))
+    assert torch.equal(half.train_y.bincount(), (full.train_y.bincount() + 1) // 2)
+    assert torch.equal(half.train_x, again.train_x)
+    assert not torch.equal(half.train_x, other.train_x)
+    assert torch.equal(half.test_x, full.test_x)
+    assert half.classes == full.classes

@@ -59,7 +59,7 @@ def test_logits_come_from_the_classifier_on_the_penultimate_features(name):
 
 
 @pytest.mark.parametrize(("size", "map_side", "width"), [(8, 1, 512), (32, 4, 512), (64, 8, 2048), (96, 12, 2048)])
-def test_the_head_pools_4x4_windows_to_at_most_2x2(size, map_side, width):
+def test_the_head_pools_to_at_most_2x2(size, map_side, width):
     net = build("resnet18", 3, size, 3).eval()
     features = net(torch.randn(1, 3, size, size))[1]
     assert features.shape == (1, 512, map_side, map_side)

@@ -69,3 +69,19 @@ def test_trouble_in_wandb_costs_no_run(home, overrides, monkeypatch, capsys):
     monkeypatch.setattr("wandb.init", broken)
     assert execute(Run(compose([*overrides, "machine.wandb=offline", "train.epochs=1"])))["epochs"] == 1
     assert "W&B is not used, for this run (out of order)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("when", ["log", "finish"])
+def test_trouble_in_the_middle_of_a_run_costs_no_run(when, home, overrides, monkeypatch, capsys):
+    import wandb
+
+    def broken(*_, **__):
+        raise ConnectionResetError("the service is gone")
+
+    run = Run(compose([*overrides, "machine.wandb=offline", "train.epochs=2"]))
+    with monkeypatch.context() as patched:
+        patched.setattr(wandb.Run, when, broken)
+        assert execute(run)["epochs"] == 2
+    wandb.teardown()
+    assert len(rows(run)) == 2
+    assert capsys.readouterr().out.count("W&B gets no more of this run (the service is gone)") == 1

@@ -2,7 +2,7 @@
 
 Images stay uint8, padded once, and beside them their mirror images. A random crop and flip is then a window at a random
 place: one strided gather a batch takes them all, one addcmul normalises, and what comes out is already channels_last.
-Against PIL and worker processes this takes less than a hundredth of the time, so there are no workers.
+Against PIL this takes about a hundredth of the time, so there are no worker processes.
 """
 
 import hashlib

@@ -1,10 +1,11 @@
-"""Where images come from: a source knows its class names early, and decodes its images to uint8 when asked.
+"""Where images come from: a source knows its number of classes early, and decodes its images to uint8 when asked.
 
 A source is a public function `source(dataset, folder) -> Source` of this module, named by a dataset yaml's `source`.
 """
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,7 @@ class Images(NamedTuple):
 
 
 class Source(NamedTuple):
-    classes: list[str] | None  # None where only the images' own files tell
+    num_classes: int
     fingerprint: str  # changes when the files do
     read: Callable[[], Images]  # decodes everything; may take a minute
 
@@ -40,15 +41,14 @@ def find(dataset: DictConfig, folder: Path) -> Source:
     """The source of a dataset's images, without reading any. A tree `folder/<name>/train/CLASS/*` stands in for a named
     dataset's own files. UserError where there is nothing to read, or where it does not fit the dataset."""
     from lls.build import public_function
-    from lls.data import sources
 
     tree = folder / dataset.name
     if dataset.get("root") is None and (tree / "train").is_dir():
         found = _tree(dataset, tree)
     else:
-        found = public_function(sources, dataset.source, "dataset.source")(dataset, folder)
-    if found.classes is not None and dataset.num_classes not in (None, len(found.classes)):
-        raise UserError(f"{tree} has {len(found.classes)} classes, but dataset.num_classes is {dataset.num_classes}")
+        found = public_function(sys.modules[__name__], dataset.source, "dataset.source")(dataset, folder)
+    if dataset.num_classes not in (None, found.num_classes):
+        raise UserError(f"dataset.num_classes={dataset.num_classes}: {dataset.name} has {found.num_classes} classes")
     return found
 
 
@@ -66,20 +66,20 @@ def digits(dataset: DictConfig, folder: Path) -> Source:
         return Images(x[train], y[train], x[test], y[test], names)
 
     names = [str(digit) for digit in range(10)]
-    return Source(names, "scikit-learn", read)
+    return Source(len(names), "scikit-learn", read)
 
 
 def torchvision(dataset: DictConfig, folder: Path) -> Source:
     """FashionMNIST, CIFAR-10, CIFAR-100 or SVHN as torchvision reads them from `folder`, downloaded where missing."""
     made = {
-        "fashionmnist": ("FashionMNIST", "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
-        "cifar10": ("CIFAR10", "cifar-10-python.tar.gz"),
-        "cifar100": ("CIFAR100", "cifar-100-python.tar.gz"),
-        "svhn": ("SVHN", "{train,test}_32x32.mat"),
+        "fashionmnist": ("FashionMNIST", 10, "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
+        "cifar10": ("CIFAR10", 10, "cifar-10-python.tar.gz"),
+        "cifar100": ("CIFAR100", 100, "cifar-100-python.tar.gz"),
+        "svhn": ("SVHN", 10, "{train,test}_32x32.mat"),
     }
     if dataset.name not in made:
         raise UserError(f"dataset.name={dataset.name}: torchvision's are {', '.join(made)}")
-    name, files = made[dataset.name]
+    name, num_classes, files = made[dataset.name]
     where = f"put {folder}/{files} there, or an image tree {folder}/{dataset.name}/{{train,test}}/CLASS/*"
     if not folder.absolute().parent.is_dir():
         raise UserError(f"machine.data={folder}: no such folder; make it and {where}")
@@ -107,7 +107,7 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
             classes,
         )
 
-    return Source(None, "torchvision", read)
+    return Source(num_classes, "torchvision", read)
 
 
 def imagefolder(dataset: DictConfig, folder: Path) -> Source:
@@ -126,20 +126,19 @@ def _tree(dataset: DictConfig, root: Path) -> Source:
     test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or test is None:
         raise UserError(f"{root} is no image folder: it needs train/CLASS/* and test/CLASS/* (or val/CLASS/*)")
-    listed = {split: _listing(split) for split in (root / "train", test)}
+    try:
+        listed = {split: _listing(split) for split in (root / "train", test)}
+        files = [entry for classes in listed.values() for images in classes.values() for entry in images]
+        state = sorted((entry.path, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in files)
+    except OSError as error:  # a link to nowhere, a loop of links, a folder without permission
+        raise UserError(f"{root} can't be read: {error}") from None
     classes, other = (list(files) for files in listed.values())
     if set(classes) != set(other):
         odd = sorted(set(classes) ^ set(other))
         raise UserError(
             f"{root}: train and {test.name} have different classes ({', '.join(odd[:5])} in one of them only)"
         )
-    state = [
-        (str(e.path), e.stat().st_size, e.stat().st_mtime_ns)
-        for files in listed.values()
-        for c in files
-        for e in files[c]
-    ]
-    fingerprint = hashlib.sha256(repr(sorted(state)).encode()).hexdigest()
+    fingerprint = hashlib.sha256(repr(state).encode()).hexdigest()
 
     def read() -> Images:
         pad, paper = "geometry" in dataset, dataset.get("geometry") == "paper"
@@ -147,15 +146,16 @@ def _tree(dataset: DictConfig, root: Path) -> Source:
         test_x, test_y = _decode(listed[test], dataset, pad and not paper)
         return Images(train_x, train_y, test_x, test_y, classes)
 
-    return Source(classes, fingerprint, read)
+    return Source(len(classes), fingerprint, read)
 
 
 def _listing(split: Path) -> dict[str, list[os.DirEntry]]:
     """Class name -> its images, both sorted by name; images may lie deeper, as Tiny-ImageNet's do."""
     with os.scandir(split) as entries:
         folders = sorted((e for e in entries if e.is_dir() and not e.name.startswith(".")), key=lambda e: e.name)
-    if not folders:
-        raise UserError(f"{split} has no class folders: it needs {split}/CLASS/*")
+    if len(folders) < 2:
+        found = f"only one class folder, {folders[0].name}" if folders else "no class folders"
+        raise UserError(f"{split} has {found}: it needs {split}/CLASS/* for each class")
     listed = {f.name: sorted(_images_under(f.path), key=lambda e: e.path) for f in folders}
     empty = [name for name, files in listed.items() if not files]
     if empty:
@@ -184,8 +184,10 @@ def _decode(listed: dict[str, list[os.DirEntry]], dataset: DictConfig, pad: bool
     def decode(i: int) -> None:
         try:
             with Image.open(paths[i]) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ValueError(f"it has more than 8 bits a channel: mode {image.mode}")
                 pixels[i] = np.asarray(_fit(image.convert(mode), size, pad)).reshape(pixels.shape[1:])
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"{paths[i]} can't be read as an image ({error})") from None
 
     with ThreadPoolExecutor() as pool:

@@ -83,10 +83,6 @@ def weights_of(terms: str | Sequence[float]) -> tuple[float, ...]:
     if not isinstance(terms, Sequence):
         raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(ROWS)}) or four weights")
     weights = tuple(terms)
-    if (
-        len(weights) != 4
-        or not all(isinstance(w, int | float) and math.isfinite(w) for w in weights)
-        or not any(weights)
-    ):
+    if len(weights) != 4 or not all(type(w) in (int, float) and math.isfinite(w) for w in weights) or not any(weights):
         raise ValueError(f"terms={list(weights)}: must be four numbers, not all zero: H(t,p), H(p,t), -H(p), -H(t)")
     return weights

@@ -109,7 +109,7 @@ class LLSTopN(Method):
             return None
         log_q = self.q.detach().clone()
         if not self.rest:
-            return torch.zeros(self.k, self.k, device=log_q.device).scatter(1, self.candidates.long(), log_q)
+            return log_q.new_zeros(self.k, self.k).scatter(1, self.candidates.long(), log_q)
         log_q[:, -1] += math.log(self.rest)
         log_q = F.log_softmax(log_q, -1)
         shares = (log_q[:, -1:] - math.log(self.rest)).expand(self.k, self.k)

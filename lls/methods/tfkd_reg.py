@@ -21,7 +21,7 @@ class TFKDReg(Method):
     `paper` is their Eq. 9: the student is tempered too, and the divergence is summed over classes; m is not in it.
 
     In the code's form q takes two values, so this is label smoothing, scaled: with T = 20, a = 0.1, m = K = 100 it is
-    LS(0.1) to 5e-5.
+    LS(0.09995).
     """
 
     def __init__(
