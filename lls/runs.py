@@ -14,7 +14,6 @@ here imports torch until a run is really trained.
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -88,8 +87,10 @@ class Run:
 
         try:
             return torch.load(self.folder / "last.pt", map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-            raise ValueError(error) from None
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # a broken file shows as any of a dozen kinds
+            raise ValueError(str(error) or type(error).__name__) from None
 
     def restore(self) -> dict | None:
         """What save wrote last; None if there is nothing, or nothing whole, which is set aside."""

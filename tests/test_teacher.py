@@ -1,0 +1,186 @@
+"""Teachers: which run teaches, when it is trained, and what it gives its student."""
+
+import json
+
+import pytest
+import torch
+
+import lls
+from lls.config import UserError, compose, teacher_of
+from lls.qmatrix import QMatrix
+from lls.runs import Run, execute, identity, needs
+
+SHORT = ["train.epochs=2", "train.milestones=[]"]
+
+
+def run_of(*overrides):
+    return Run(compose(overrides))
+
+
+def test_a_teacher_is_the_run_that_one_would_start_by_hand():
+    student = compose(["dataset=cifar100", "network=resnet18", "method=kd", "seed=3", "budget=0.1", "train.lr=0.2",
+                       "method.teacher.network=resnet34", "method.teacher.method=lls"])  # fmt: skip
+    by_hand = compose(["dataset=cifar100", "network=resnet34", "method=lls", "seed=3", "budget=0.1", "train.lr=0.2"])
+    assert identity(teacher_of(student)) == identity(by_hand)
+
+
+def test_a_teachers_own_keys():
+    own = "method.teacher.overrides=['method.alpha=0.3','train.epochs=9']"
+    student = compose(["method=kd", "method.teacher.method=lls", "method.teacher.seed=7", own])
+    by_hand = compose(["method=lls", "method.alpha=0.3", "train.epochs=9", "seed=7"])
+    assert identity(teacher_of(student)) == identity(by_hand)
+    assert teacher_of(student).network.name == "lenet"
+
+
+def test_who_needs_whom():
+    assert needs(run_of("method=lls")) is None
+    assert needs(run_of("method=lls_st", "method.q=some.safetensors")) is None
+    self_taught = needs(run_of("method=tfkd_self", "network=resnet18"))
+    assert (self_taught.cfg.method.name, self_taught.cfg.network.name) == ("onehot", "resnet18")
+    half = needs(run_of("method=lls_st", "dataset.subset=samples"))
+    assert (half.cfg.method.name, half.cfg.dataset.subset) == ("lls", None)
+    assert needs(run_of("method=kd", "dataset.subset=classes")).cfg.dataset.subset == "classes"
+
+
+def test_the_teacher_is_trained_once_and_reused(overrides, capsys):
+    """The command of the README: the teacher, then the student; a second student finds the teacher."""
+    first = run_of("method=kd", "method.teacher.method=lls", *SHORT, *overrides)
+    second = run_of("method=kd", "method.teacher.method=lls", "method.beta=0.5", *SHORT, *overrides)
+    teacher = needs(first)
+    assert teacher.id == needs(second).id
+
+    execute(first)
+    said = capsys.readouterr().out
+    assert f"the teacher is {teacher.id}" in said
+    assert said.count("epoch 2/2") == 2
+    weights = (teacher.folder / "last.pt").read_bytes()
+    execute(second)
+    said = capsys.readouterr().out
+    assert said.count("epoch 2/2") == 1
+    assert f"already done: top-1 {teacher.result['top1']:.2f} %" in said
+    assert (teacher.folder / "last.pt").read_bytes() == weights
+
+    state = first.load()
+    assert not state["method"]
+    assert state["network"].keys() == teacher.load()["network"].keys()
+    assert first.result["parameters"] == 61_706
+
+
+def test_the_students_numbers_do_not_depend_on_who_trained_the_teacher(overrides, tmp_path):
+    """Trained on the way or long before, and the student with Mixup, which draws random numbers."""
+    what = ["method=kd", "augment=mixup", *SHORT]
+    apart = run_of(*what, *overrides, f"machine.output={tmp_path}/apart")
+    execute(needs(apart))
+    together = run_of(*what, *overrides, f"machine.output={tmp_path}/together")
+    results = [execute(run) for run in (apart, together)]
+    assert results[0]["loss"] == results[1]["loss"]
+    assert results[0]["nll"] == results[1]["nll"]
+
+
+def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
+    student = run_of("method=kd", *SHORT, *overrides)
+    teacher = needs(student)
+    nll = execute(teacher)["nll"]
+    (teacher.folder / "last.pt").unlink()
+    execute(student)
+    assert teacher.has("last.pt")
+    assert teacher.result["nll"] == nll
+
+    # Q is enough for a substitute teacher: git tracks it, and not the weights
+    student = run_of("method=lls_st", *SHORT, *overrides)
+    teacher = needs(student)
+    execute(teacher)
+    (teacher.folder / "last.pt").unlink()
+    capsys.readouterr()
+    execute(student)
+    assert not teacher.has("last.pt")
+    assert capsys.readouterr().out.count("epoch 2/2") == 1
+
+
+def test_the_teacher_answers_in_eval_mode_and_without_gradient(overrides):
+    from lls.teacher import lesson
+
+    student = run_of("method=kd", "network=resnet18", "dataset.size=8", "train.epochs=1", *overrides)
+    execute(needs(student))
+    teach = lesson(student, [str(d) for d in range(10)], torch.device("cpu"))["teacher"]
+    x = torch.randn(4, 1, 8, 8, requires_grad=True)
+    logits = teach(x)
+    assert not logits.requires_grad
+    assert torch.allclose(teach(x[:1].clone()), logits[:1], atol=1e-4)  # batch statistics would depend on the others
+    assert teach(x) is not logits
+    assert teach(x) is teach(x)  # asked about the same batch twice, it looks once
+
+
+def test_a_teacher_of_other_classes(overrides):
+    line = ["method=kd", "dataset.subset=classes", "method.teacher.subset=null", *SHORT, *overrides]
+    with pytest.raises(UserError, match=r"knows other classes: 10 \(0, 1, 2 ...\), and not 5 \(0, 1, 2 ...\)"):
+        execute(run_of(*line))
+
+
+def test_a_teacher_that_fails(overrides):
+    line = ["method=kd", "method.teacher.overrides=['train.lr=1e38']", *SHORT, *overrides]
+    with pytest.raises(UserError, match=r"^method.teacher: \S+ (loss|nll) is (nan|inf) in epoch 1"):
+        execute(run_of(*line))
+
+
+def test_a_teacher_whose_weights_are_broken(overrides):
+    student = run_of("method=kd", *SHORT, *overrides)
+    execute(needs(student))
+    (needs(student).folder / "last.pt").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"last.pt can't be read \(.*\); remove it"):
+        execute(student)
+
+
+# -- Q -----------------------------------------------------------------------------------------------------------------
+
+
+def q_file(path, names):
+    q = QMatrix(torch.randn(len(names), len(names)), names, {"dataset": "digits", "alpha": "0.1", "run": "r"})
+    lls.save_q(path, q)
+    return q
+
+
+def test_q_of_a_file_teaches(overrides, tmp_path):
+    q = q_file(tmp_path / "q.safetensors", [str(d) for d in reversed(range(10))])
+    student = run_of("method=lls_st", f"method.q={tmp_path}/q.safetensors", *SHORT, *overrides)
+    execute(student)
+    taught = student.load()["method"]["q"]
+    assert torch.equal(taught, q.logits.flip(0, 1))  # by the classes' names, whatever their order
+    assert not list(tmp_path.glob("runs/digits-lenet-lls-*"))
+
+
+def test_q_of_all_classes_teaches_a_subset_of_them(overrides, tmp_path):
+    q = q_file(tmp_path / "q.safetensors", [str(d) for d in range(10)])
+    line = ["method=lls_st", f"method.q={tmp_path}/q.safetensors", "dataset.subset=classes", *SHORT, *overrides]
+    student = run_of(*line)
+    execute(student)
+    assert torch.equal(student.load()["method"]["q"], q.logits[:5, :5])
+
+
+def test_q_of_other_classes(overrides, tmp_path):
+    q_file(tmp_path / "q.safetensors", ["cat", "dog"])
+    with pytest.raises(UserError, match=r"this Q is of other classes: it has 2, and not 0, 1, 2 \.\.\."):
+        execute(run_of("method=lls_st", f"method.q={tmp_path}/q.safetensors", *SHORT, *overrides))
+
+
+def test_q_is_a_thing_of_its_own(tmp_path):
+    q = q_file(tmp_path / "q.safetensors", ["a", "b", "c"])
+    again = lls.load_q(tmp_path / "q.safetensors")
+    assert torch.equal(again.logits, q.logits)
+    assert again[1:] == q[1:]
+    part = again.restrict(["c", "a"])
+    assert part.classes == ["c", "a"]
+    assert torch.equal(part.logits, q.logits[[2, 0]][:, [2, 0]])
+    with pytest.raises(AttributeError, match="no attribute 'load_p'"):
+        _ = lls.load_p
+
+
+def test_what_git_tracks_of_a_run_is_enough_to_read_it(overrides):
+    run = run_of("method=lls", *SHORT, *overrides)
+    result = execute(run)
+    assert json.loads((run.folder / "result.json").read_text()) == result
+    confusion = (run.folder / "confusion.csv").read_text().splitlines()
+    assert confusion[0] == "true \\ predicted,0,1,2,3,4,5,6,7,8,9"
+    counts = [[int(n) for n in line.split(",")[1:]] for line in confusion[1:]]
+    assert sum(map(sum, counts)) == 360
+    assert sum(counts[d][d] for d in range(10)) == round(3.6 * result["top1"])
