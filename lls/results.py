@@ -16,13 +16,15 @@ def markdown(runs: Iterable[Run]) -> str:
         if (result := run.result) is not None:
             rows.setdefault(_label(run), []).append(result)
     columns = ["data set", "network", "method", "budget", "epochs", "top-1, last epoch (%)", "top-1, best epoch (%)"]
-    columns += ["NLL", "s a run", "device"]
+    columns += ["NLL", "ECE (%)", "images/s", "s a run", "device"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for label, results in sorted(rows.items()):
         measures = [
             _over_seeds([r[name] for r in results], digits)
             for name, digits in (("top1", 2), ("top1_best", 2), ("nll", 4))
         ]
+        measures.append(_over_seeds([100 * r["ece"] for r in results], 2))
+        measures.append(f"{mean(r['images_per_second'] for r in results):,.0f}")
         seconds = f"{mean(r['seconds'] for r in results):,.0f}"
         device = ", ".join(sorted({r["device"] for r in results}))
         measures[0] += f" (n={len(results)})"

@@ -62,12 +62,13 @@ def test_the_readmes_results_are_those_of_the_tracked_runs():
 def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):
     runs = [Run(compose([*overrides, f"seed={seed}", "method.alpha=0.3", "train.epochs=7"])) for seed in (0, 1)]
     for run, top1 in zip(runs, (90.0, 92.0), strict=True):
-        result = {"epochs": 7, "top1": top1, "top1_best": 93, "nll": 0.5, "seconds": 2.4, "device": "cpu"}
+        result = {"epochs": 7, "top1": top1, "top1_best": 93, "nll": 0.5, "ece": 0.02}
+        result |= {"images_per_second": 1234, "seconds": 2.4, "device": "cpu"}
         run.finish(result)
     (row,) = markdown(runs).splitlines()[2:]
     assert row == (
         "| digits | lenet | lls method.alpha=0.3 train.epochs=7 | 1 | 7 | 91.00 ± 1.41 (n=2) | 93.00 ± 0.00 "
-        "| 0.5000 ± 0.0000 | 2 | cpu |"
+        "| 0.5000 ± 0.0000 | 2.00 ± 0.00 | 1,234 | 2 | cpu |"
     )
 
 

@@ -100,7 +100,8 @@ def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
 def test_the_teacher_answers_in_eval_mode_and_without_gradient(overrides):
     from lls.teacher import lesson
 
-    student = run_of("method=kd", "network=resnet18", "dataset.size=8", "train.epochs=1", *overrides)
+    few = ["network=resnet18", "dataset.size=8", "dataset.subset=samples", "train.batch_size=512"]
+    student = run_of("method=kd", *few, "train.epochs=1", *overrides)
     execute(needs(student))
     teach = lesson(student, [str(d) for d in range(10)], torch.device("cpu"))["teacher"]
     x = torch.randn(4, 1, 8, 8, requires_grad=True)
