@@ -31,9 +31,9 @@ def outcome(
     confusion = confusion_matrix(logits, y)
     write_whole(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
     if (q_logits := method.q_logits()) is not None:
-        about = {key: cfg[key].name for key in ("dataset", "network", "method")} | {"run": run.id}
-        about |= {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
+        about = {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
         about["method"] = about.pop("name")
+        about |= {"dataset": cfg.dataset.name, "network": cfg.network.name, "run": run.id}
         q = QMatrix(q_logits.cpu(), classes, about)
         save_q(run.folder / "q.safetensors", q)
         draw_q(run.folder / "q.png", q)

@@ -141,36 +141,40 @@ def execute(run: Run, lesson: str | None = None) -> dict:
         with run.lock.acquire(timeout=0 if lesson is None else -1):
             if lesson and run.result and run.has(lesson):
                 return run.result
-            from lls.train import prepare, train
-
-            prepared = prepare(run)
-            if teacher := needs(run):
-                _execute_teacher(teacher, "q.safetensors" if "q" in run.cfg.method else "last.pt")
-            result = train(run, prepared)
+            result = _train(run)
     except Timeout:
         raise UserError(f"{run.folder} is being trained by another process") from None
-    except KeyboardInterrupt:
-        kept = (
-            f"after epoch {run.epochs_done}, which is kept in {run.folder}"
-            if run.epochs_done
-            else "before an epoch ended"
-        )
-        print(f"\nstopped {kept}", flush=True)
-        raise
-    finally:
-        run.forget_if_not_begun()
     print(f"done: {_in_words(result)}\n{run.folder}")
     return result
 
 
+def _train(run: Run) -> dict:
+    """Train a run whose lock is held, after its teacher."""
+    from lls.train import prepare, train
+
+    try:
+        prepared = prepare(run)
+        if teacher := needs(run):
+            _execute_teacher(teacher, "q.safetensors" if "q" in run.cfg.method else "last.pt")
+        return train(run, prepared)
+    except KeyboardInterrupt:
+        kept = f"after epoch {run.epochs_done}, which is kept in {run.folder}"
+        print(f"\nstopped {kept if run.epochs_done else 'before an epoch ended'}", flush=True)
+        raise
+    finally:
+        run.forget_if_not_begun()
+
+
 def _execute_teacher(teacher: Run, lesson: str) -> None:
+    from lls.train import prepare
+
     print(f"the teacher is {teacher.id}", flush=True)
     try:
+        if lesson == "q.safetensors" and prepare(teacher).method.q_logits() is None:
+            raise UserError(f"{teacher.cfg.method.name} learns no Q that it could teach")
         execute(teacher, lesson)
     except UserError as error:
         raise UserError(f"method.teacher: {error}") from None
-    if not teacher.has(lesson):
-        raise UserError(f"method.teacher: {teacher.cfg.method.name} leaves no {lesson}, so it can't teach this method")
 
 
 def all_runs(output: Path) -> Iterator[Run]:
