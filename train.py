@@ -6,7 +6,8 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config import UserError, check_arguments
+from lls.arguments import check_arguments
+from lls.config import UserError
 from lls.ranges import check_ranges
 from lls.runs import Run, execute
 

@@ -1,13 +1,11 @@
 """Configurations: composed from configs/ by Hydra, checked before anything is run, never written to afterwards.
 
 The yaml files are the schema. What `overrides` may say is found by composing the chosen options alone: a key must be
-among theirs, and a value must be of the kind of the value there. The same check serves the command line (before Hydra
-sees it: Hydra would exit with 1 and a page of text) and `compose`, and imports neither torch nor the data.
+among theirs, and a value must be of the kind of the value there. Nothing here imports torch.
 """
 
-import argparse
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -38,7 +36,7 @@ class Diverged(UserError):
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """The configuration that `python train.py *overrides` runs. Raises UserError where that would refuse."""
-    parsed = _parse(overrides)
+    parsed = parse(overrides)
     for override in parsed:
         if override.is_sweep_override():
             raise UserError(
@@ -57,33 +55,14 @@ def teacher_of(cfg: DictConfig) -> DictConfig:
         teacher, plain = compose(overrides), OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     except UserError as error:
         raise UserError(f"method.teacher: {error}") from None
-    for section in ("dataset", "train", "augment", "machine"):
+    own = parse(list(wanted.overrides))
+    for section in {"dataset", "train", "augment", "machine"} - {override.key_or_group for override in own}:
         teacher[section] = plain[section]
     teacher.seed, teacher.budget, teacher.dataset.subset = wanted.seed, wanted.budget, wanted.subset
-    for override in _parse(list(wanted.overrides)):
+    for override in own:
         if override.key_or_group not in GROUPS:
             OmegaConf.update(teacher, override.key_or_group, override.value())
     return teacher
-
-
-def check_arguments(argv: Sequence[str]) -> None:
-    """Raise UserError for a command line of train.py that would fail for a reason seen in `argv` and the yaml files.
-
-    In a sweep (-m) each value of each override is tried once, beside the first value of the others."""
-    arguments = _parse_flags(argv)
-    if arguments.shell_completion or arguments.hydra_help:
-        return
-    for flag in ("config_dir", "config_name", "config_path", "experimental_rerun"):
-        if getattr(arguments, flag) is not None:
-            raise UserError(
-                f"--{flag.replace('_', '-')}: the configurations are those in {CONFIGS.name}/; add yours there"
-            )
-    parsed = _parse(arguments.overrides)
-    if not arguments.multirun:
-        compose(arguments.overrides)
-        return
-    for overrides in _one_at_a_time(parsed):  # what only a combination gets wrong is seen when its run comes
-        compose(overrides)
 
 
 @cache
@@ -102,51 +81,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
-# -- the command line ------------------------------------------------------------------------------------------------
-
-
-def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
-    from hydra._internal.utils import get_args_parser  # the parser that hydra.main itself uses
-
-    parser = get_args_parser()
-    flags = [flag for action in parser._actions for flag in action.option_strings]
-
-    def refuse(message: str) -> None:
-        unknown = [word for word in argv if word.startswith("-") and word.partition("=")[0] not in flags]
-        hint = nearest(unknown[0], flags) if unknown else "; flags such as -m go before all overrides"
-        raise UserError(f"{message}{hint} (python train.py --hydra-help)")
-
-    parser.error = refuse  # argparse would print its usage, which is a page
-    return parser.parse_args(argv)
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Hydra's reading of overrides. UserError for one that can't be read."""
     parsed = []
     for text in overrides:
         try:
             parsed.append(OverridesParser.create().parse_override(text))
         except HydraException:
-            raise UserError(f"{text!r} cannot be read: an override is key=value, in quotes for the shell") from None
+            help = "write key=value, and quotes inside where a value has special characters: 'key=\"~/my images\"'"
+            raise UserError(f"{text!r} cannot be read: {help}") from None
     return parsed
-
-
-def _one_at_a_time(parsed: list[Override]) -> Iterator[list[str]]:
-    """Every value of every sweep once, the other sweeps at their first: the sum of their lengths, not the product."""
-    values = [_values(override) for override in parsed]
-    first = [v[0] for v in values]
-    yield first
-    for i, several in enumerate(values):
-        for value in several[1:]:
-            yield [*first[:i], value, *first[i + 1 :]]
-
-
-def _values(override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [override.input_line]
-    try:
-        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-    except HydraException as error:
-        raise UserError(f"{override.input_line}: {_line(error)}") from None
 
 
 # -- the check -------------------------------------------------------------------------------------------------------
@@ -162,13 +106,14 @@ def _check(parsed: list[Override]) -> DictConfig:
     choices, values = [], []
     for override in parsed:
         key = override.key_or_group
+        if override.is_delete():
+            raise UserError(f"{override.input_line}: nothing can be taken away, everything has a use")
         if key in GROUPS:
             option = override.value()
             if option not in options(key):
                 known = options(key)
-                raise UserError(
-                    f"{key}={option}: no such {key}{nearest(str(option), known)} (there are: {', '.join(known)})"
-                )
+                hint = nearest(str(option).lower(), known)
+                raise UserError(f"{key}={option}: no such {key}{hint} (there are: {', '.join(known)})")
             choices.append(f"{key}={option}")
         elif not key.startswith(("hydra.", "hydra/")):
             values.append(override)
@@ -177,8 +122,6 @@ def _check(parsed: list[Override]) -> DictConfig:
     keys = list(flattened(schema))
     for override in values:
         key = override.key_or_group
-        if override.is_delete():
-            raise UserError(f"{override.input_line}: no key can be taken away, every one has a use")
         if override.package is not None or key not in keys:
             raise _unknown(key, keys)
         if key in DECIDED or (key.endswith(".name") and key.count(".") == 1):
@@ -233,7 +176,8 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error's message without its line breaks."""
     return " ".join(str(error).split())
 
 
@@ -252,7 +196,7 @@ def _compose(overrides: list[str]) -> DictConfig:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra_compose("train", overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_line(error)) from None
+        raise UserError(one_line(error)) from None
     finally:
         GlobalHydra.instance().hydra = running
 
@@ -261,7 +205,7 @@ def _plain(cfg: DictConfig) -> dict:
     try:
         return OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(_line(error)) from None
+        raise UserError(one_line(error)) from None
 
 
 def flattened(tree: dict, path: str = "") -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Which values make sense, for the keys that every configuration has; a method's own are judged by its constructor."""
 
 import math
+import re
 from collections.abc import Callable
 
 from lls.config import UserError, flattened, shown
@@ -36,6 +37,10 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
     "dataset.geometry": _one_of("matched", "paper"),
     "dataset.stem": _one_of("small", "imagenet"),
     "dataset.num_classes": (lambda v: v is None or (isinstance(v, int) and v >= 2), "2 or more, or null"),
+    "machine.device": (
+        lambda v: re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", v) is not None,
+        "one of auto, cuda, cuda:N, mps, cpu",
+    ),
     "machine.precision": _one_of("fp32", "tf32", "bf16"),
     "machine.wandb": _one_of("offline", "online", "disabled"),
 }

@@ -117,6 +117,8 @@ def identity(cfg: DictConfig) -> str:
     sorted, numbers as floats, nulls dropped, so that a new optional key leaves the old runs where they are."""
     science = OmegaConf.to_container(cfg, resolve=True)
     science.pop("machine")
+    if science["dataset"].get("root") is not None:  # one folder is one data set, however its path is written
+        science["dataset"]["root"] = str(Path(str(science["dataset"]["root"])).expanduser().resolve())
     digest = hashlib.sha256(json.dumps(_canonical(science), sort_keys=True).encode()).hexdigest()
     return f"{cfg.dataset.name}-{cfg.network.name}-{cfg.method.name}-s{cfg.seed}-{digest[:8]}"
 
@@ -192,8 +194,9 @@ def run_in(folder: Path) -> Run:
 
 def find_run(name: str, output: Path) -> Run:
     """The run of a folder, or of the beginning of its id. UserError where there is none, or several."""
-    if (Path(name) / "config.yaml").exists():
-        return run_in(Path(name).resolve())
+    folder = Path(name).parent if Path(name).is_file() else Path(name)
+    if (folder / "config.yaml").exists():
+        return run_in(folder.resolve())
     found = [run for run in all_runs(output) if run.id.startswith(name)]
     exact = [run for run in found if run.id == name]
     if len(exact or found) != 1:

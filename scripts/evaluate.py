@@ -42,7 +42,9 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN")
-    parser.add_argument("overrides", nargs="*", help="machine.* keys to measure it with, such as machine.device=cpu")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], help="machine.* keys to measure it with, such as machine.device=cpu"
+    )
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="where to look for RUN (default: outputs)")
     arguments = parser.parse_args()
     if wrong := [text for text in arguments.overrides if not text.startswith("machine.")]:

@@ -4,6 +4,7 @@ With --markdown, the finished ones as a table; with --readme, that table into th
 
 import argparse
 import re
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,10 +24,18 @@ def row(run: Run) -> str:
     return f"{run.id:<52} {state:<16} budget {budget:<5g} {measured}".rstrip()
 
 
+def tracked(runs: Iterable[Run]) -> list[Run]:
+    """Those of `runs` whose result git tracks (`git add` comes first); none outside a git checkout."""
+    command = ["git", "ls-files", "--", "outputs/runs/*/result.json"]
+    known = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True).stdout.split()
+    return [run for run in runs if f"outputs/runs/{run.id}/result.json" in known]
+
+
 def with_results(readme: str, runs: Iterable[Run]) -> str:
-    """The README with the table of `runs` between its two marks; of those alone that git tracks (.gitignore)."""
-    table = markdown(run for run in runs if run.cfg.dataset.name not in ("digits", "imagefolder"))
-    return re.sub(r"(<!-- results -->\n).*?(?=<!-- /results -->)", lambda m: f"{m[1]}\n{table}\n\n", readme, flags=re.S)
+    """The README with the table of `runs` between its two marks."""
+    return re.sub(
+        r"(<!-- results -->\n).*?(?=<!-- /results -->)", lambda m: f"{m[1]}\n{markdown(runs)}\n\n", readme, flags=re.S
+    )
 
 
 def main() -> None:
@@ -45,7 +54,7 @@ def main() -> None:
         print(markdown(runs))
     elif arguments.readme:
         readme = CONFIGS.parent / "README.md"
-        readme.write_text(with_results(readme.read_text(), runs))
+        readme.write_text(with_results(readme.read_text(), tracked(runs)))
     elif runs:
         print("\n".join(map(row, runs)))
     else:

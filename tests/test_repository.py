@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lls.config import check_arguments, compose, options
+from lls.arguments import check_arguments
+from lls.config import compose, options
 from lls.results import markdown
 from lls.runs import Run, all_runs
 
@@ -52,11 +53,10 @@ def test_the_readmes_file_map_and_links_exist():
 
 def test_the_readmes_results_are_those_of_the_tracked_runs():
     """python scripts/runs.py --readme writes them."""
-    tracked = subprocess.run(["git", "ls-files", "outputs/runs"], cwd=ROOT, capture_output=True, text=True).stdout
-    runs = [run for run in all_runs(ROOT / "outputs") if f"/{run.id}/result.json" in tracked]
-    write = runpy.run_path(str(ROOT / "scripts" / "runs.py"))["with_results"]
+    script = runpy.run_path(str(ROOT / "scripts" / "runs.py"))
+    runs = script["tracked"](all_runs(ROOT / "outputs"))
     assert runs
-    assert write(README, runs) == README
+    assert script["with_results"](README, runs) == README
 
 
 def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):

@@ -58,7 +58,9 @@ class TrainBatches(_Resident):
         device: torch.device | str = "cpu",
     ):
         if len(y) < batch_size:
-            raise UserError(f"train.batch_size={batch_size}: there are only {len(y)} training images")
+            raise UserError(
+                f"train.batch_size={batch_size}: there are only {len(y)} training images; take a smaller one"
+            )
         self.n, self.batch_size, self.seed, self.shifts, self.flip = (
             len(y),
             batch_size,

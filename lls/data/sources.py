@@ -95,7 +95,7 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
                 for split in ("train", "test")
             )
         except Exception as error:  # no network, no space, a broken archive: torchvision raises many kinds
-            reason = " ".join(str(error).split())[:160]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
             raise UserError(f"{dataset.name} is not in {folder} and can't be downloaded ({reason}): {where}") from None
         classes = list(getattr(train, "classes", [str(digit) for digit in range(10)]))
         pad, resize_test = "geometry" in dataset, dataset.get("geometry") == "paper"
@@ -116,7 +116,7 @@ def imagefolder(dataset: DictConfig, folder: Path) -> Source:
         raise UserError(
             "dataset=imagefolder needs dataset.root=FOLDER, with FOLDER/train/CLASS/* and FOLDER/test/CLASS/*"
         )
-    return _tree(dataset, Path(dataset.root))
+    return _tree(dataset, Path(str(dataset.root)).expanduser())
 
 
 # -- image trees -----------------------------------------------------------------------------------------------------
