@@ -34,7 +34,7 @@ def markdown(runs: Iterable[Run]) -> str:
 
 def differences(cfg: DictConfig) -> list[str]:
     """The science keys of a configuration that are not what its groups' options say: `key=value`, sorted."""
-    plain = compose([f"{group}={cfg[group].name}" for group in GROUPS])
+    plain = compose([*(f"{group}={cfg[group].name}" for group in GROUPS), f"seed={cfg.seed}", f"budget={cfg.budget}"])
     own, default = (flattened(OmegaConf.to_container(c, resolve=True)) for c in (cfg, plain))
     apart = ("seed", "budget", "machine")
     return sorted(
