@@ -1,6 +1,9 @@
 """Configurations: what each option composes to, what is refused and how, and what makes two runs the same run."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from omegaconf import OmegaConf
@@ -196,6 +199,25 @@ def test_refused_in_one_line_with_status_2(line, train_py, monkeypatch, tmp_path
     assert (REFUSED | REFUSED_LATER)[line] in error
     assert "Traceback" not in out + error
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize("line", [["--help"], ["--shell-completion", "query=bash"], ["seed=1.5"]])
+def test_help_completion_and_refusals_do_not_wait_for_torch(line):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['train.py', *{line}]\n"
+        "try:\n    runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "COMP_LINE": "python train.py method=ls", "COMP_POINT": "24"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=CONFIGS.parent, env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    if line == ["--help"]:
+        assert "method: flsd, focal, kd, lls," in ran.stdout
 
 
 @pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="there is a cuda device")
