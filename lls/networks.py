@@ -150,7 +150,7 @@ class TimmTrunk(nn.Module):
 
 
 class TimmNeck(nn.Module):
-    """The rest of it, without the classifier. Its parameters are the trunk's, which must be the only one to list them."""
+    """The rest of it, without the classifier. Its parameters are the trunk's, which alone may list them."""
 
     def __init__(self, body: nn.Module):
         super().__init__()

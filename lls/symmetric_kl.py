@@ -3,7 +3,7 @@
 With M = log p - log t, q = softmax(Q_y), t = (1-α) e_y + α q and r_j = p_j for j ≠ y, r_y = p_y α q_y / t_y:
 
     loss        KL(t ‖ p) + KL(p ‖ t) = Σ_i (p_i - t_i) M_i
-    to z_j      p_j (1 + M_j - Σ_i p_i M_i) - t_j                     Eq. 9, and the reverse KL's, which the paper leaves out
+    to z_j      p_j (1 + M_j - Σ_i p_i M_i) - t_j                     Eq. 9, and the reverse KL's, which it leaves out
     to Q_yj     q_j (α (Σ_i q_i M_i - M_j) + Σ_i r_i) - r_j           Eqs. 16 and 18
 
 Everything is in log space, so that nothing is infinite however far the logits lie apart: r is q p α/t without its

@@ -73,7 +73,7 @@ def _seconds(work: Callable, epoch: Iterator, steps: int, device: torch.device) 
 
 
 def jpegs(folder: Path, n: int) -> Path:
-    """`n` JPEGs of 500x375, the size of most of ImageNet's: smooth shapes and noise, about 110 kB each, in two classes."""
+    """`n` JPEGs of 500x375, the size of most of ImageNet's: smooth shapes and noise, in two classes."""
     from PIL import Image
 
     rng, (y, x) = np.random.default_rng(0), np.mgrid[:375, :500]

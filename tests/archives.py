@@ -21,6 +21,7 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import savemat
 
+from lls.config import compose
 from lls.data import published
 from lls.data.layouts import wnids_of
 from lls.data.published import Archive, Counts, Split
@@ -41,6 +42,13 @@ def write(name, folder, monkeypatch, each=(2, 1), url="http://nowhere.invalid"):
     counts = Counts(*(Split(num_classes * n, n) for n in each))
     monkeypatch.setitem(published.COUNTS, name, counts)
     return counts
+
+
+@cache
+def dataset(name, *overrides):
+    """The dataset node of a configuration, by the name that `write` takes; composing one takes as long as a test."""
+    kind, _, classes = name.partition("_")
+    return compose([f"dataset={kind}", *([f"dataset.classes={classes}"] if classes else []), *overrides]).dataset
 
 
 def label_of(pixels):

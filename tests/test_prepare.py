@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import archives
 import pytest
 
-from lls.config import UserError, compose
+from lls.config import UserError
 from lls.data import fetch, find, prepare, published
 from lls.data.archives import building, unpack
 from lls.data.fetch import download
@@ -101,11 +101,6 @@ def script(tmp_path, monkeypatch, capsys):
 def visible(folder):
     """The names of what is there and may be trusted: without locks."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.name.endswith(".lock")}
-
-
-def dataset(name):
-    kind, _, classes = name.partition("_")
-    return compose([f"dataset={kind}", *([f"dataset.classes={classes}"] if classes else [])]).dataset
 
 
 # -- download ----------------------------------------------------------------------------------------------------------
@@ -339,7 +334,7 @@ def archive_of(name, folder):
 
 
 def read(name, folder):
-    found = find(dataset(name), folder)
+    found = find(archives.dataset(name), folder)
     return (found.files or found.read)()
 
 

@@ -1,6 +1,7 @@
 """From archives on disk to listings and pixels: layouts, classes, labels, and what is refused."""
 
 import shutil
+import urllib.error
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from lls.config import UserError, compose
-from lls.data import find, published
+from lls.config import UserError
+from lls.data import fetch, find, published
 from lls.data.layouts import wnids_of
 
 FILES = [name for name in archives.NAMES if name not in published.TORCHVISION]
@@ -26,10 +27,17 @@ ROOTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    def urlopen(*_, **__):
+        raise urllib.error.URLError("no network here")
+
+    monkeypatch.setattr(fetch, "urlopen", urlopen)
+    monkeypatch.setattr(fetch, "WAITS", ())
+
+
 def source(name, folder, *overrides):
-    dataset, _, classes = name.partition("_")
-    chosen = [f"dataset.classes={classes}"] if classes else []
-    return find(compose([f"dataset={dataset}", *chosen, *overrides]).dataset, folder)
+    return find(archives.dataset(name, *overrides), folder)
 
 
 @pytest.fixture
@@ -335,3 +343,18 @@ def test_a_broken_mat_of_svhn(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"test_32x32.mat has the MD5 \w+, not"):
         source("svhn", tmp_path).read()
     assert tv.SVHN.split_list["test"][2] != archives.md5(tmp_path / "test_32x32.mat")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("svhn", "test_32x32.mat"), ("fashionmnist", "FashionMNIST/raw/t10k-labels-idx1-ubyte")]
+)
+def test_what_is_missing_of_several_files_is_got(name, file, tmp_path, monkeypatch):
+    archives.write(name, tmp_path, monkeypatch)
+    found = source(name, tmp_path)
+    found.read()
+    (tmp_path / file).unlink()
+    if name == "fashionmnist":  # from the archive that is there
+        assert len(found.read().test_y) == 10
+    else:
+        with pytest.raises(UserError, match=r"nowhere.invalid/test_32x32.mat can't be fetched \(no network here\)"):
+            found.read()

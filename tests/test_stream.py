@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_no_store(root, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lls.data.store.np.save", full)
-    with pytest.raises(UserError, match="machine.cache=true: .* can't be written .*No space left.*machine.cache=false"):
+    with pytest.raises(UserError, match=r"cache=true: .* can't be written .*No space left.*cache=false"):
         images(root, tmp_path, "machine.cache=true", "dataset.crop=random").train()
     assert not list(tmp_path.glob("cache/*/*"))
 
@@ -230,7 +230,7 @@ def test_an_unreadable_image_is_one_line_that_names_it(root, tmp_path, how, work
 
 
 def test_too_few_images(root, tmp_path):
-    with pytest.raises(UserError, match="train.batch_size=19: there are only 18 training images"):
+    with pytest.raises(UserError, match=r"train\.batch_size=19: there are only 18 training images"):
         images(root, tmp_path, "train.batch_size=19").train()
 
 

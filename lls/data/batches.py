@@ -15,8 +15,8 @@ from lls.config import UserError
 
 
 def generator(*of: int) -> torch.Generator:
-    """The CPU generator of (seed, epoch), or of an image of it, (seed, epoch, index): a function of these alone, so that
-    a resumed run meets the same epochs."""
+    """The CPU generator of (seed, epoch), or of an image of it, (seed, epoch, index): a function of these alone, so
+    that a resumed run meets the same epochs."""
     digest = hashlib.sha256("/".join(map(str, of)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lls.config import UserError
 from lls.data.batches import TestBatches, TrainBatches
 from lls.data.cache import digest, load
-from lls.data.sources import Images, Listing, Source
+from lls.data.sources import Images, Source
 from lls.data.store import Store, make_store
 from lls.data.stream import StreamedTest, StreamedTrain, geometry
 from lls.data.subset import take

@@ -70,8 +70,8 @@ class Store:
 
 
 def make_store(folder: Path, paths: list[str], scaled: int | list[int], channels: int, fingerprint: str) -> None:
-    """Make the store of `paths`, scaled as torchvision's Resize(scaled) does, at `folder`, unless it is there and of the
-    same files. Processes that start together make it once. UserError where it can't be written."""
+    """Make the store of `paths`, scaled as torchvision's Resize(scaled) does, at `folder`, unless it is there and of
+    the same files. Processes that start together make it once. UserError where it can't be written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     wanted = {"fingerprint": fingerprint, "images": len(paths), "scaled": scaled, "channels": channels}
     with FileLock(f"{folder}.lock"):

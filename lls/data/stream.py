@@ -1,8 +1,8 @@
 """How large images reach the network: decoded by worker processes as they are needed, a batch at a time.
 
-Workers hand over uint8 batches; normalising them is left to the device. What an image is cut to depends on the seed, the
-epoch and its place in the list alone, not on the number of workers. A store of images decoded and scaled once takes the
-decoding away (lls/data/store.py).
+Workers hand over uint8 batches; normalising them is left to the device. What an image is cut to depends on the seed,
+the epoch and its place in the list alone, not on the number of workers. A store of images decoded and scaled once takes
+the decoding away (lls/data/store.py).
 """
 
 import signal
