@@ -58,7 +58,7 @@ def check_ranges(cfg: dict) -> None:
     for key in ("mean", "std"):
         if len(data[key]) != data["channels"]:
             raise UserError(f"dataset.{key}={data[key]}: needs one number a channel ({data['channels']})")
-    if data["padding_mode"] == "reflect" and data["crop_padding"] >= data["size"]:
+    if data.get("padding_mode") == "reflect" and data["crop_padding"] >= data["size"]:
         raise UserError(
             f"dataset.crop_padding={data['crop_padding']}: reflection needs less than dataset.size={data['size']}"
         )
