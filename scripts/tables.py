@@ -28,12 +28,10 @@ def main() -> int:
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    from lls.runs import all_runs
     from lls.tables.plan import lines
     from lls.tables.plan import plan as planned
 
-    finished = all_runs(_output(arguments))
-    print("\n".join(lines(planned(_tables(arguments, PAPER), finished))))
+    print("\n".join(lines(planned(_tables(arguments, PAPER), _output(arguments)))))
     return 0
 
 

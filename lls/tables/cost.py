@@ -14,14 +14,24 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from lls.data.published import COUNTS
 from lls.files import write_whole
 from lls.planned import FOLDER, teacher_of
-from lls.runs import Run
+from lls.runs import RUNS, Run, run_in
 
 PAPERS_RATE = 15e12  # FLOP/s: Table 9's 142 minutes of ResNet-18 on Tiny-ImageNet, which are 133 PFLOP
 STEP = 0.002  # seconds: what a step takes at least, whatever the network
-OTHER = {"digits": (1_437, 360), "imagenet100_kaggle": (130_000, 5_000)}  # the second: no exact total is published
+IMAGES = {  # of training and test; lls/data/published.py has them too, and needs torch
+    "digits": (1_437, 360),
+    "fashionmnist": (60_000, 10_000),
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "svhn": (73_257, 26_032),
+    "tinyimagenet": (100_000, 10_000),
+    "animals10n": (50_000, 5_000),
+    "imagenet100": (130_000, 5_000),  # about: no exact total is published
+    "cub200": (5_994, 5_794),
+    "flowers102": (1_020, 6_149),
+}
 
 
 class Size(NamedTuple):
@@ -66,10 +76,9 @@ def classes_of(run: Run) -> int:
 def images_of(run: Run) -> tuple[int, int] | None:
     """How many images a run trains and is tested on, as far as that is published; None for a data set of one's own."""
     data = run.cfg.dataset
-    name = f"{data.name}_{data.classes}" if data.name == "imagenet100" else data.name
-    if name not in COUNTS and name not in OTHER:
+    if data.name not in IMAGES:
         return None
-    train, test = OTHER[name] if name in OTHER else (split.total for split in COUNTS[name])
+    train, test = IMAGES[data.name]
     return (train if data.subset is None else train // 2), (test // 2 if data.subset == "classes" else test)
 
 
@@ -90,12 +99,14 @@ def seconds_of_epoch(run: Run, flops_a_second: float) -> float | None:
     return max(flops / flops_a_second, STEP * (images_of(run)[0] // run.cfg.train.batch_size))
 
 
-def measured(runs: Iterable[Run], device: str) -> dict[tuple, float]:
-    """Seconds an epoch of the finished ones of `runs` on this device, by what decides it: see `kind`."""
-    found: dict[tuple, list[float]] = {}
-    for run in runs:
-        if (result := run.result) and result["device"] == device:
-            found.setdefault(kind(run), []).append(result["seconds"] / result["epochs"])
+def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, float]:
+    """Seconds an epoch of the finished runs in an output folder on this device, by what decides it (see `kind`), as far as
+    any of `runs` is of their data set and network."""
+    wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in runs}, {}
+    for path in sorted((output / RUNS).glob("*/result.json")):
+        result = json.loads(path.read_text())
+        if (result["dataset"], result["network"]) in wanted and result["device"] == device:
+            found.setdefault(kind(run_in(path.parent)), []).append(result["seconds"] / result["epochs"])
     return {key: median(seconds) for key, seconds in found.items()}
 
 

@@ -1,7 +1,8 @@
 """What is left to do: every distinct run, its state, its command and its time, and the totals."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import OmegaConf
@@ -29,17 +30,17 @@ class Planned(NamedTuple):
         return "done" if self.done else f"{self.epochs_done}/{self.epochs} epochs" if self.epochs_done else "to do"
 
 
-def plan(tables: Sequence[Table], finished: Iterable[Run]) -> list[Planned]:
-    """Every distinct run of the tables, teachers before their students. finished: runs whose speed is known."""
+def plan(tables: Sequence[Table], output: Path) -> list[Planned]:
+    """Every distinct run of the tables, teachers before their students. output: the folder of runs that tell speeds."""
     commands = {
         run.folder: [*cell.overrides, f"seed={run.cfg.seed}"]
         for table in tables
         for cell in table.cells.values()
         for run in cell.runs
     }
-    rate = cost.rate()
-    known, planned = cost.measured(finished, rate.device), []
-    for run in runs_of(tables):
+    rate, runs, planned = cost.rate(), runs_of(tables), []
+    known = cost.measured(output, runs, rate.device)
+    for run in runs:
         epochs, result = schedule(run.cfg.train, run.cfg.budget).epochs, run.result
         done = epochs if result else min(run.epochs_done, epochs)
         here, gpu = known.get(cost.kind(run)), cost.seconds_of_epoch(run, cost.PAPERS_RATE)
@@ -90,7 +91,7 @@ def totals(planned: Sequence[Planned]) -> list[str]:
     partial = sum(p.epochs_done > 0 and not p.done for p in planned)
     done, rate = sum(p.done for p in planned), cost.rate()
     here, gpu = sum(p.seconds or 0 for p in planned), sum(p.gpu_seconds or 0 for p in planned)
-    weights = sum(4 * cost.parameters(p.run) + 300_000 for p in planned)
+    weights = sum(4 * cost.size_of(p.run).parameters + 300_000 for p in planned)
     unknown = sum(p.seconds is None for p in planned)
     return [
         f"{len(planned)} runs, {len(teachers)} of them teachers of others: {done} done, {partial} partial, "
