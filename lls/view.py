@@ -15,8 +15,8 @@ from lls.schedule import schedule
 
 
 class View:
-    """The state of `total` runs, of which at most `slots` are trained at a time; a context manager. What it knows it
-    reads from the runs' metrics.jsonl."""
+    """The state of `total` runs, of which at most `slots` are trained at a time; a context manager. What it shows of a
+    run it reads from its metrics.jsonl."""
 
     def __init__(self, total: int, slots: int):
         self.total, self.slots = total, slots
@@ -31,23 +31,21 @@ class View:
     def __exit__(self, *_) -> None:
         self._erase()
 
-    def ended(self, run: Run, how: str, running: Sequence[Run], waiting: Sequence[Run]) -> None:
-        """Say for good how a run ended: `done`, or why it is not."""
-        if how == "done":
+    def tell(self, run: Run, status: int | str | None, running: Sequence[Run], waiting: Sequence[Run]) -> None:
+        """Say for good how a run ended. status: None if it is done, else as in a Failure."""
+        if status is None:
             self.done += 1
             self._last_row(run)
-            result = run.result
-            measured = f"top-1 {result['top1']:.2f} %, {result['seconds']:.0f} s"
+            ended = "top-1 {top1:.2f} %, {seconds:.0f} s".format(**run.result)
         else:
             self.failed += 1
-            measured = f"FAILED: {how}"
-        ended, left = self.done + self.failed, self._left(running, waiting)
+            ended = f"FAILED, {f'exit status {status}' if isinstance(status, int) else status}"
+        number = f"{self.done + self.failed:>{len(str(self.total))}}/{self.total}"
         self._erase()
-        width = len(str(self.total))
-        print(f"[{ended:>{width}}/{self.total}] {run.id}  {measured}{left}", flush=True)
+        print(f"[{number}] {run.id}  {ended}{self._left(running, waiting)}", flush=True)
 
-    def show(self, running: Sequence[Run], waiting: Sequence[Run], elsewhere: int = 0) -> None:
-        """Draw the runs under way, on a terminal, once a second at most."""
+    def show(self, running: Sequence[Run], waiting: Sequence[Run], note: str = "") -> None:
+        """Draw the runs under way, on a terminal, once a second at most. note: of those that wait."""
         if not self.terminal or time.monotonic() < self.next:
             return
         self.next = time.monotonic() + 1
@@ -55,9 +53,8 @@ class View:
         lines = [self._line(run) for run in running]
         if len(lines) > height - 2:
             lines = [*lines[: height - 3], f"  and {len(lines) - height + 3} more"]
-        counts = f"{self.done}/{self.total} done, {len(running)} running"
-        counts += f", {elsewhere} elsewhere" if elsewhere else ""
-        counts += f", {self.failed} failed" if self.failed else ""
+        failed = f", {self.failed} failed" if self.failed else ""
+        counts = f"{self.done}/{self.total} done{failed}, {len(running)} running, {len(waiting)} to come{note}"
         lines.append(counts + self._left(running, waiting))
         self._erase()
         print("\n".join(line[: width - 1] for line in lines), flush=True)
@@ -79,9 +76,12 @@ class View:
         )
 
     def _last_row(self, run: Run) -> dict | None:
-        row = last_row(run)
-        if row is not None:
-            self.seconds[run.cfg.dataset.name, run.cfg.network.name] = row["seconds"] + row["eval_seconds"]
+        """The row of the last finished epoch, if there is one."""
+        try:
+            row = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
+        except (OSError, IndexError, ValueError):  # none yet, or half written
+            return None
+        self.seconds[run.cfg.dataset.name, run.cfg.network.name] = row["seconds"] + row["eval_seconds"]
         return row
 
     def _left(self, running: Sequence[Run], waiting: Sequence[Run]) -> str:
@@ -94,12 +94,3 @@ class View:
     def _left_of(self, run: Run) -> float:
         each = self.seconds.get((run.cfg.dataset.name, run.cfg.network.name)) or mean(self.seconds.values())
         return (schedule(run.cfg.train, run.cfg.budget).epochs - run.epochs_done) * each
-
-
-def last_row(run: Run) -> dict | None:
-    """The row of the last finished epoch, if there is one."""
-    try:
-        lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-        return json.loads(lines[-1])
-    except (OSError, IndexError, ValueError):  # none yet, or half written
-        return None

@@ -1,7 +1,7 @@
 """One run in a process of its own: what the runner's processes do.
 
-They are forked from one that has imported this module, and with it all that a run imports: a short run costs no start-up,
-and code that is edited meanwhile changes nothing.
+They are forked from one that has imported this module, and with it all that a run imports, so that a short run costs no
+start-up and code that is edited meanwhile changes nothing.
 """
 
 import faulthandler
@@ -15,49 +15,56 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-import matplotlib.backends.backend_agg
-import matplotlib.figure
-import scipy.optimize
-import scipy.stats
 import torch
-import torchmetrics.functional.classification
-import torchvision.models  # noqa: F401 - as those above: a run imports it when it comes to need it
 
 import lls.methods
-import lls.train
 from lls.config import UserError
-from lls.runs import Busy, execute, execute_teacher, thawed
+from lls.local import BUSY
+from lls.runs import Busy, execute, execute_teacher, needs, thawed
 
-for module in pkgutil.iter_modules(lls.methods.__path__, "lls.methods."):
-    import_module(module.name)
+LATE = """lls.train torchvision.models wandb matplotlib.figure matplotlib.backends.backend_agg scipy.optimize scipy.stats
+    torchmetrics.functional.classification"""  # what a run imports when it comes to need it
+METHODS = [module.name for module in pkgutil.iter_modules(lls.methods.__path__, "lls.methods.")]
+for name in [*LATE.split(), *METHODS]:
+    import_module(name)
 
-BUSY = 75  # EX_TEMPFAIL: another process trains the run
 
+def work(frozen: list[str], lost: str | None, log: Path, threads: int, environment: dict, folder: Path) -> None:
+    """Train a frozen run, in `folder`, on so many threads, its output at the end of `log`; exit as train.py does.
 
-def work(frozen: list[str], lesson: str | None, log: Path, threads: int, environment: dict, folder: Path) -> None:
-    """Train the run of `frozen` in `folder`, on so many threads, its output at the end of `log`; exit as train.py does.
-
-    lesson: the file that students need of a run that has its result. A teacher of the run is finished by now."""
+    lost: the file that students need of a run that has its result and not that."""
+    os.setsid()  # a terminal's Ctrl-C and hang-up are for the runner, who passes them on
+    threading.Thread(target=_die_with_the_runner, daemon=True).start()
+    os.chdir(folder)
+    os.environ.update(environment)
+    write_to(log)
+    torch.set_num_threads(threads)
     try:
-        _settle(log, environment, folder)
-        torch.set_num_threads(threads)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # from here on a Ctrl-C finds someone to take it
-        run = thawed(frozen)
-        print(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')}  {run.id}, process {os.getpid()}", flush=True)
-        execute(run) if lesson is None else execute_teacher(run, lesson)
-    except Busy:
-        sys.exit(BUSY)
-    except UserError as error:
-        print(f"error: {error}", flush=True)
-        sys.exit(error.status)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # from here on Ctrl-C finds someone to take it
+        train(frozen, lost)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _settle(log: Path, environment: dict, folder: Path) -> None:
-    os.setsid()  # a terminal's Ctrl-C and hang-up are for the runner, who passes them on
-    os.chdir(folder)
-    os.environ.update(environment)
+def train(frozen: list[str], lost: str | None) -> None:
+    """Train a frozen run, whose teacher is finished, and say why if that can't be done."""
+    try:
+        run = thawed(frozen)
+        print(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')}  {run.id}, process {os.getpid()}", flush=True)
+        teacher = needs(run)
+        if teacher is not None and teacher.result is None:
+            raise UserError(f"its teacher {teacher.id} is not done")
+        execute(run) if lost is None else execute_teacher(run, lost)
+    except Busy as error:
+        print(f"error: {error}", flush=True)
+        sys.exit(BUSY)
+    except UserError as error:
+        print(f"error: {error}", flush=True)
+        sys.exit(error.status)
+
+
+def write_to(log: Path) -> None:
+    """Let everything that this process prints, in whatever language, go to the end of `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
@@ -65,7 +72,6 @@ def _settle(log: Path, environment: dict, folder: Path) -> None:
     os.close(output)
     sys.stdout.reconfigure(line_buffering=True)
     faulthandler.enable()
-    threading.Thread(target=_die_with_the_runner, daemon=True).start()
 
 
 def _die_with_the_runner() -> None:
