@@ -22,8 +22,8 @@ from lls.config import UserError
 from lls.local import BUSY
 from lls.runs import Busy, execute, execute_teacher, needs, thawed
 
-LATE = """lls.train torchvision.models wandb matplotlib.figure matplotlib.backends.backend_agg scipy.optimize scipy.stats
-    torchmetrics.functional.classification"""  # what a run imports when it comes to need it
+LATE = """lls.train torchvision.models wandb matplotlib.figure matplotlib.backends.backend_agg
+    scipy.optimize scipy.stats torchmetrics.functional.classification"""  # what a run imports when it comes to need it
 METHODS = [module.name for module in pkgutil.iter_modules(lls.methods.__path__, "lls.methods.")]
 for name in [*LATE.split(), *METHODS]:
     import_module(name)
