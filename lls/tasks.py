@@ -40,17 +40,17 @@ class Failure(NamedTuple):
 
 def missing(runs: Sequence[Run]) -> tuple[list[Task], list[Failure]]:
     """What of `runs` and their teachers is not done, teachers first, and the runs whose teacher can't be had."""
-    tasks: dict[str, Task] = {}
+    tasks: dict[Path, Task] = {}
     failures = []
 
     def add(run: Run, lessons: set[str]) -> None:
-        task = tasks.get(run.id) or Task(run, set())
+        task = tasks.get(run.folder) or Task(run, set())
         task.lessons.update(lessons)
-        if run.id in tasks or task.done:
+        if run.folder in tasks or task.done:
             return
         if teacher := needs(run):
             add(teacher, {lesson_file(run)})
-        tasks[run.id] = task
+        tasks[run.folder] = task
 
     for run in runs:
         try:
@@ -64,28 +64,28 @@ class Board:
     """Where every task stands: waiting, running, or off the board, done or failed. It tells of each that ends."""
 
     def __init__(self, tasks: Sequence[Task], view: View):
-        self.waiting = {task.run.id: task for task in tasks}
-        self.running: dict[str, Task] = {}
+        self.waiting = {task.run.folder: task for task in tasks}
+        self.running: dict[Path, Task] = {}
         self.failures: list[Failure] = []
         self.done = 0
         self.view = view
 
     def begin(self, task: Task) -> None:
-        self.running[task.run.id] = self.waiting.pop(task.run.id)
+        self.running[task.run.folder] = self.waiting.pop(task.run.folder)
 
     def again(self, task: Task) -> None:
         """Back to those that wait, behind the others."""
-        self.waiting[task.run.id] = self.running.pop(task.run.id)
+        self.waiting[task.run.folder] = self.running.pop(task.run.folder)
 
     def ready(self, task: Task) -> bool:
         """Whether it has no teacher that is still to be trained."""
         teacher = needs(task.run)
-        return teacher is None or not (teacher.id in self.waiting or teacher.id in self.running)
+        return teacher is None or not (teacher.folder in self.waiting or teacher.folder in self.running)
 
     def end(self, task: Task, failure: Failure | None = None) -> None:
         """Take a task off the board, and if it failed its students too."""
-        self.waiting.pop(task.run.id, None)
-        self.running.pop(task.run.id, None)
+        self.waiting.pop(task.run.folder, None)
+        self.running.pop(task.run.folder, None)
         if failure is None:
             self.done += 1
             self.view.tell(task.run, None, *self.runs())
@@ -94,7 +94,7 @@ class Board:
         self.view.tell(task.run, failure.status, *self.runs())
         for student in [*self.waiting.values()]:
             teacher = needs(student.run)
-            if teacher is not None and teacher.id == task.run.id:
+            if teacher is not None and teacher.folder == task.run.folder:
                 self.end(student, Failure(student.run, "not started", [f"its teacher {teacher.id} failed"]))
 
     def __bool__(self) -> bool:
