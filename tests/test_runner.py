@@ -292,22 +292,26 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
         command, cwd=ROOT, stdin=end, stdout=end, stderr=end, env=environment, start_new_session=True
     )
     os.close(end)
+    expected = [
+        rf"\[1/2\] {first.id}  top-1 \d+\.\d\d %, \d+ s",
+        rf"{long.id} +epoch \d+/25  top-1 \d+\.\d\d %  [\d,]+ images/s  [\d:]+ left",
+        r"1/2 done, 1 running, 0 to come; [\d:]+ left",
+    ]
     shown, begun = "", time.monotonic()
-    while not (first.result and long.epochs_done >= 2 and "1/2 done, 1 running" in shown):
+    while not all(re.search(line, shown) for line in expected):
         if select.select([terminal], [], [], 0.1)[0]:
             shown += os.read(terminal, 65536).decode(errors="replace")
         assert time.monotonic() - begun < 90, shown
     runner.kill()
     runner.wait()
     os.close(terminal)
-    killed, kept = time.monotonic(), len(long.load()["rows"])
+    killed = time.monotonic()
     while processes(long):
         assert time.monotonic() - killed < 5
         time.sleep(0.02)
-    assert re.search(rf"\[1/2\] {first.id}  top-1 \d+\.\d\d %, \d s", shown)
-    assert re.search(rf"{long.id} +epoch \d+/25  top-1 \d+\.\d\d %  [\d,]+ images/s  [\d:]+ left", shown)
-    assert re.search(r"1/2 done, 1 running, 0 to come; [\d:]+ left", shown)
+    assert long.result is None
 
+    kept = len(long.load()["rows"])
     finished = first.result
     assert start([first, long], jobs=2) == []
     assert first.result == finished
