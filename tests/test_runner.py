@@ -213,9 +213,9 @@ def when(condition, act):
 
 
 def processes(run):
-    """Those that trained a run and are still there."""
-    pids = re.findall(rf"  {run.id}, process (\d+)", log_of(run).read_text())
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    """Those that trained a run and still live."""
+    stats = [Path(f"/proc/{pid}/stat") for pid in re.findall(rf"  {run.id}, process (\d+)", log_of(run).read_text())]
+    return [stat for stat in stats if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"]
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
