@@ -7,7 +7,8 @@
     time      steps of Table 9's methods that take turns in one process: the minutes of Table 9
 
 TABLE is 1 to 9, another yaml of configs/table, or `all`, the paper's nine (of render: and ours). Overrides are those of
-train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: parts of names, separated by commas."""
+train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: parts of names, separated by commas.
+`run all figures` trains what the figures need, too."""
 
 import argparse
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from lls import smoke
 from lls.config import UserError
+from lls.planned import distinct
 from lls.tables import Table, load, names, runs_of
 from lls.tables.declaration import PAPER
 
@@ -39,10 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     from lls.runner import start
 
     tables = _tables(arguments, PAPER)
+    runs = runs_of(tables)
+    if "figures" in arguments.words:
+        from lls import figures
+
+        runs = distinct([*runs, *figures.runs_of(figures.names(), smoke=arguments.smoke)])
     try:
-        failures = start(
-            runs_of(tables), jobs=arguments.jobs, time_limit=arguments.time_limit, launcher=arguments.launcher
-        )
+        failures = start(runs, jobs=arguments.jobs, time_limit=arguments.time_limit, launcher=arguments.launcher)
     finally:  # whatever is done by now
         _write(tables, arguments)
     return 1 if failures else 0
@@ -81,7 +86,7 @@ def time(arguments: argparse.Namespace) -> int:
 
 def _tables(arguments: argparse.Namespace, every: Sequence[str]) -> list[Table]:
     """The tables that the command line names, `every` for none or `all`."""
-    wanted = [name for name in arguments.words if "=" not in name]
+    wanted = [name for name in arguments.words if "=" not in name and name != "figures"]
     overrides = [text for text in arguments.words if "=" in text]
     chosen = list(dict.fromkeys(name for word in wanted or ["all"] for name in (every if word == "all" else [word])))
     return [load(name, overrides, all_cells=arguments.all, smoke=arguments.smoke) for name in chosen]

@@ -100,8 +100,8 @@ def seconds_of_epoch(run: Run, flops_a_second: float) -> float | None:
 
 
 def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, float]:
-    """Seconds an epoch of the finished runs in an output folder on this device, by what decides it (see `kind`), as far as
-    any of `runs` is of their data set and network."""
+    """Seconds an epoch of the finished runs in an output folder on this device, by what decides it (see `kind`): of
+    those whose data set and network some of `runs` have."""
     wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in runs}, {}
     for path in sorted((output / RUNS).glob("*/result.json")):
         result = json.loads(path.read_text())
