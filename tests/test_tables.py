@@ -352,6 +352,24 @@ def test_minutes_are_paired(tmp_path):
     assert f"{found['R18 parameters'].percent:.3f}" == "0.345"
 
 
+def test_methods_take_turns(tmp_path):
+    """What `tables.py time` writes is what Table 9 shows, of small networks here."""
+    from lls.tables.timing import measure, minutes
+
+    table = load("9", [f"machine.output={tmp_path}", "columns=R18 minutes"], smoke=True)
+    runs = [cell.runs[0] for cell in table.cells.values()]
+    measured = json.loads(measure(runs, 3).read_text())["seconds_of_a_step"]
+    assert {name: len(seconds) for name, seconds in measured.items()} == {"onehot": 3, "ls": 3, "lls": 3}
+    assert minutes(runs[2]) == [second * 2500 * 2 / 60 for second in measured["lls"]]
+    assert "· / 142" not in render(table, finished).md
+
+
+def test_nothing_run_is_a_dot_and_nothing_in_the_paper_a_dash(rendered):
+    text = render(load("2", ["columns=CIFAR100 R34", "machine.output=nowhere"]), finished).md
+    assert "| OLS | · / 79.96 |" in text
+    assert "| FL-3 | – |" in text
+
+
 def test_the_same_results_give_the_same_bytes(rendered):
     assert rendered(LLS=[82, 83, 81])[1] == rendered(LLS=[82, 83, 81])[1]
 

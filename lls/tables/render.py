@@ -9,7 +9,7 @@ from lls.tables.declaration import PAPER, Table
 from lls.tables.metrics import METRICS
 from lls.tables.values import Difference, Finished, Value, differences, values_of
 
-NOT_RUN = "·"
+NOT_RUN, NOT_THERE = "·", "–"
 Values = dict[tuple[str, str], Value]
 Emphasis = Callable[[str, int | None], str]  # a text and its rank in its column
 
@@ -55,7 +55,7 @@ def text_of(value: Value, digits: int, counted: bool = True) -> str:
 
 
 def ranks(table: Table, values: Values) -> dict[tuple[str, str], int]:
-    """1 for the best of ours in a column and 2 for the second, as far as they are printed; none in a column of one."""
+    """1 for the best of ours in a column and 2 for the second, as they are printed; none where all are equal."""
     found = {}
     for column in table.columns:
         metric = METRICS[column.metric]
@@ -64,7 +64,11 @@ def ranks(table: Table, values: Values) -> dict[tuple[str, str], int]:
             for row in table.rows
             if values[row.name, column.name].values
         }
-        ordered = sorted(set(means.values()), reverse=not metric.lower)[:2] if metric.of_runs and len(means) > 1 else []
+        ordered = (
+            sorted(set(means.values()), reverse=not metric.lower)[:2]
+            if metric.of_runs and len(set(means.values())) > 1
+            else []
+        )
         for row, value in means.items():
             if value in ordered:
                 found[row, column.name] = ordered.index(value) + 1
@@ -88,8 +92,10 @@ def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str]
             key = row.name, column.name
             cell, metric = table.cells[key], METRICS[column.metric]
             text = emphasis(text_of(values[key], metric.digits, metric.of_runs), rank.get(key))
-            if row.paper is not None:
-                paper = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or "–"
+            if cell.paper is None and row.paper is not None and not values[key].values:
+                text = NOT_THERE
+            elif row.paper is not None:
+                paper = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or NOT_THERE
                 text += f" / {paper}{f' ± {cell.spread}' if cell.spread else ''}"
             line.append(text + noted(row.name, column.name))
         grid.append(line)
@@ -152,7 +158,9 @@ def _differences(table: Table, found: list[Difference]) -> list[str]:
     else:
         head += ", with the 95 % confidence interval of its mean (Student's t); n=1 has none."
     grid = [["", *columns]]
-    grid += [[f"{row} − {rival}", *(texts.get(c, NOT_RUN) for c in columns)] for (row, rival), texts in by_pair.items()]
+    grid += [
+        [f"{row} − {rival}", *(texts.get(c, NOT_THERE) for c in columns)] for (row, rival), texts in by_pair.items()
+    ]
     return [head, "", *_md_table(grid)]
 
 

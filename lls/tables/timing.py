@@ -23,7 +23,7 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
 
     from lls import machine
     from lls.build import build_method, build_network
-    from lls.data import TrainBatches
+    from lls.data.batches import TrainBatches
     from lls.method import Batch
 
     cfg = runs[0].cfg

@@ -65,7 +65,7 @@ class Difference(NamedTuple):
     mean: float
     half: float | None
     pairs: int
-    percent: float  # of the rival's mean
+    percent: float | None  # of the rival's mean; None where that is 0
 
 
 def differences(table: Table, values: dict[tuple[str, str], Value]) -> list[Difference]:
@@ -77,7 +77,8 @@ def differences(table: Table, values: dict[tuple[str, str], Value]) -> list[Diff
                 ours, theirs = values[row, column.name].values, values[rival, column.name].values
                 pairs = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
                 if pairs:
-                    percent = 100 * mean(pairs) / mean(theirs.values())
+                    base = mean(theirs.values())
+                    percent = 100 * mean(pairs) / base if base else None
                     found.append(Difference(row, rival, column.name, mean(pairs), _half(pairs), len(pairs), percent))
     return found
 
