@@ -29,8 +29,10 @@ def start(
     SLURM, overrides of hydra.launcher.*. Ctrl-C raises KeyboardInterrupt when all is stopped, SIGTERM SystemExit."""
     tasks, failures = missing(runs)
     if launcher == "slurm":
-        from lls.slurm import run_on_slurm
-
+        try:
+            from lls.slurm import run_on_slurm
+        except ModuleNotFoundError as error:
+            raise UserError(f"SLURM needs the package {error.name}: pip install -e '.[slurm]'") from None
         if time_limit is not None:
             raise UserError(
                 "a time limit is for this machine; on SLURM each job has its own, hydra.launcher.timeout_min"
