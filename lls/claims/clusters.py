@@ -1,0 +1,77 @@
+"""Claims about how classes lie in the space of penultimate features, by clusters.json beside a finished run, which
+drawing Figures 5, 6 and 8 leaves there."""
+
+from collections.abc import Callable, Sequence
+from statistics import mean
+
+import numpy as np
+
+from lls.claims.matrices import Runs, finished
+from lls.claims.verdict import DISTANCES, Comparison, Evidence
+from lls.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised, variation
+
+
+def equidistant(runs: list[Runs], below: float, overrides: Sequence[str]) -> Evidence:
+    """The coefficient of variation of the row-normalised distances between class centres (0: all are equal) is less than
+    `below` for LS, and smaller for LS than for 1-hot and for LLS."""
+    measure: Measure = lambda c: variation(row_normalised(c.distances))  # noqa: E731
+    return _compare(runs, overrides, measure, [("onehot", "ls"), ("lls", "ls")], "variation of distances", limit=below)
+
+
+def compact(runs: list[Runs], overrides: Sequence[str]) -> Evidence:
+    """Images lie closer to their class's centre, in cosine distance over the mean distance of two centres, for LS and for
+    LLS than for 1-hot."""
+    measure: Measure = lambda c: float(c.spread.mean() / _off_diagonal(c.distances).mean())  # noqa: E731
+    return _compare(runs, overrides, measure, [("onehot", "ls"), ("onehot", "lls")], "spread over distance")
+
+
+def trio(runs: list[Runs], classes: list[list[str]], overrides: Sequence[str]) -> Evidence:
+    """The distance of the first two classes over their mean distance to the third is larger for LS than for 1-hot and
+    for LLS."""
+    found = []
+    for run, (first, second, third) in zip(runs, classes, strict=True):
+
+        def ratio(c: Clusters, names=(first, second, third)) -> float:
+            a, b, far = (c.classes.index(name) for name in names)
+            return float(2 * c.distances[a, b] / (c.distances[a, far] + c.distances[b, far]))
+
+        label = f"{first}–{second} over {third}"
+        found.append(_compare([run], overrides, ratio, [("ls", "onehot"), ("ls", "lls")], label))
+    return Evidence([c for e in found for c in e.comparisons], "; ".join(e.ours for e in found if e.ours))
+
+
+Measure = Callable[[Clusters], float]
+
+
+def _compare(
+    runs: list[Runs],
+    overrides: Sequence[str],
+    measure: Measure,
+    larger: list[tuple[str, str]],
+    name: str,
+    limit: float | None = None,
+) -> Evidence:
+    """`measure` is larger for the first method of each pair than for the second; and less than `limit` for LS."""
+    comparisons, words = [], []
+    for run in runs:
+        values = {
+            method: {
+                r.cfg.seed: measure(read_clusters(r)) for r in finished(run | {"method": method}, overrides, CLUSTERS)
+            }
+            for method in ("onehot", "ls", "lls")
+        }
+        if limit is not None:
+            below = [limit - value for value in values["ls"].values()]
+            comparisons.append(Comparison(f"{name} of ls below {limit:g} ({run['dataset']})", below, DISTANCES))
+        for a, b in larger:
+            seeds = sorted(values[a].keys() & values[b].keys())
+            differences = [values[a][seed] - values[b][seed] for seed in seeds]
+            comparisons.append(Comparison(f"{name}: {a} above {b} ({run['dataset']})", differences, DISTANCES))
+        if any(values.values()):
+            shown = ", ".join(f"{method} {mean(v.values()):.2f}" for method, v in values.items() if v)
+            words.append(f"{run['dataset']}, {name}: {shown}")
+    return Evidence(comparisons, "; ".join(words))
+
+
+def _off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    return matrix[~np.eye(len(matrix), dtype=bool)]

@@ -1,0 +1,124 @@
+"""The paper's figures, each declared in configs/figure/N.yaml as rows x columns of runs and drawn by one module here.
+
+A panel shows a finished run or says what is lacking. Matplotlib and torch are imported when something is drawn, so that
+the runs of a figure can be planned without them.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import OmegaConf
+
+from lls.config import CONFIGS, UserError, compose, nearest
+from lls.files import write_whole
+from lls.runs import Run
+from lls.schedule import schedule
+
+FIGURES = CONFIGS / "figure"
+
+
+class Panel(NamedTuple):
+    """One run of a figure: the names of its row and column, and the classes that it shows (None: all)."""
+
+    row: str
+    column: str
+    run: Run
+    overrides: list[str]
+    classes: list[str] | None
+
+
+class Figure(NamedTuple):
+    """A declared figure. `stated`: the overrides by which its runs differ from those that it declares."""
+
+    name: str
+    title: str
+    drawing: str  # the module of this package that draws it
+    needs: list[str]  # files that a run must have kept to be drawn
+    across: int  # panels side by side
+    panels: list[Panel]
+    stated: list[str]
+
+    @property
+    def missing(self) -> dict[str, Panel]:
+        """The panels whose run can't be shown, by the run's id."""
+        return {panel.run.id: panel for panel in self.panels if lacking(panel.run, self.needs)}
+
+
+def names() -> list[str]:
+    """The declared figures, in the paper's order."""
+    return sorted((path.stem for path in FIGURES.glob("*.yaml")), key=lambda name: (len(name), name))
+
+
+def load(name: str, overrides: Sequence[str] = (), change: Callable[[Run], Run] | None = None) -> Figure:
+    """Figure `name` with `overrides` added to each of its runs; `change`, if given, makes another run of each then.
+    UserError for a figure that is not declared, or an override that does not fit its runs."""
+    if name not in names():
+        raise UserError(f"figure {name}: not declared{nearest(name, names())} (there are: {', '.join(names())})")
+    declared = OmegaConf.to_container(OmegaConf.load(FIGURES / f"{name}.yaml"))
+    columns = declared.get("columns", [{"name": "", "run": {}}])
+    added = {text.partition("=")[0]: text for text in overrides}
+    panels, stated = [], set()
+    for row in declared["rows"]:
+        for column in columns:
+            own = {key: f"{key}={value}" for key, value in (row["run"] | column["run"]).items()}
+            words = list((own | added).values())
+            run = run_of(words)
+            for key in added:
+                without = {k: text for k, text in added.items() if k != key}
+                if run_of(list((own | without).values())).id != run.id:
+                    stated.add(key)
+            panels.append(
+                Panel(row["name"], str(column["name"]), change(run) if change else run, words, row.get("classes"))
+            )
+    return Figure(
+        name,
+        declared["title"],
+        declared["drawing"],
+        declared["needs"],
+        declared.get("across", len(columns)),
+        panels,
+        [text for key, text in added.items() if key in stated],
+    )
+
+
+def run_of(overrides: Sequence[str]) -> Run:
+    return Run(compose(overrides))
+
+
+def runs_of(chosen: Iterable[str], *, overrides: Sequence[str] = (), change=None) -> list[Run]:
+    """Every run that these figures need, each once."""
+    runs = {panel.run.id: panel.run for name in chosen for panel in load(name, overrides, change).panels}
+    return list(runs.values())
+
+
+def draw(figure: Figure) -> tuple[Path, Path]:
+    """Draw a figure as PNG and PDF under <machine.output>/figures and return their paths. A panel whose run is missing
+    says so. The PNG's metadata names the runs that are shown."""
+    from lls.figures import page
+
+    folder = Path(figure.panels[0].run.cfg.machine.output) / "figures"
+    stem = "-".join([figure.name, *(re.sub(r"[^\w.]+", "-", text) for text in figure.stated)])
+    png, pdf = folder / f"{stem}.png", folder / f"{stem}.pdf"
+    runs = " ".join(sorted({panel.run.id for panel in figure.panels} - set(figure.missing)))
+    about = {"Title": f"Figure {figure.name}: {page.headline(figure)}"}
+    with page.style():
+        drawing = importlib.import_module(f"lls.figures.{figure.drawing}").draw(figure)
+        drawing.suptitle(page.headline(figure), fontsize=8, linespacing=1.4)
+        keys = about | {"Description": runs, "Software": None}
+        write_whole(png, lambda path: drawing.savefig(path, format="png", dpi=page.DPI, metadata=keys))
+        keys = about | {"Keywords": runs, "CreationDate": None}
+        write_whole(pdf, lambda path: drawing.savefig(path, format="pdf", metadata=keys))
+    return png, pdf
+
+
+def lacking(run: Run, files: Sequence[str]) -> str | None:
+    """What is said in place of a run's picture; None if the run is done and has these files."""
+    if run.result is None:
+        done = run.epochs_done
+        return f"not run ({done}/{schedule(run.cfg.train, run.cfg.budget).epochs} epochs)" if done else "not run"
+    if absent := [name for name in files if not run.has(name)]:
+        return "weights not kept" if absent == ["last.pt"] else f"no {', '.join(absent)}"
+    return None
