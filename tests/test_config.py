@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lls.arguments import check_arguments
-from lls.build import build_method, build_mix, build_network
+from lls.build import build_augmentation, build_method, build_network
 from lls.config import CONFIGS, GROUPS, UserError, compose, options
 from lls.runs import identity
 from lls.teacher import stand_in
@@ -24,7 +24,7 @@ def test_every_option_composes_and_builds(group, option):
     k = cfg.dataset.num_classes or 5
     net = build_network(cfg.network, k, cfg.dataset.channels, cfg.dataset.size)
     assert net.classifier.out_features == k
-    build_method(cfg.method, k, **stand_in(cfg.method, k)), build_mix(cfg.augment)
+    build_method(cfg.method, k, **stand_in(cfg.method, k)), build_augmentation(cfg.augment)
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY)
