@@ -21,7 +21,8 @@ FIGURES = CONFIGS / "figure"
 
 
 class Panel(NamedTuple):
-    """One run of a figure: the names of its row and column, and the classes that it shows (None: all)."""
+    """One run of a figure: the names of its row, or of its data set where that is another, and of its column; and the
+    classes that it shows (None: all)."""
 
     row: str
     column: str
@@ -70,9 +71,9 @@ def load(name: str, overrides: Sequence[str] = (), change: Callable[[Run], Run] 
                 without = {k: text for k, text in added.items() if k != key}
                 if run_of(list((own | without).values())).id != run.id:
                     stated.add(key)
-            panels.append(
-                Panel(row["name"], str(column["name"]), change(run) if change else run, words, row.get("classes"))
-            )
+            of = row["name"] if run.cfg.dataset.name == row["run"]["dataset"] else run.cfg.dataset.name
+            made = change(run) if change else run
+            panels.append(Panel(of, str(column["name"]), made, words, row.get("classes")))
     return Figure(
         name,
         declared["title"],

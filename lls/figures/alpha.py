@@ -24,7 +24,9 @@ def draw(figure: Figure) -> Drawing:
         every = [panel.run.cfg.method.alpha for panel in panels]
         axes.set_xticks(every, [f"{alpha:g}" for alpha in every])
         axes.margins(y=0.2)
-        axes.set_xlabel("α" if len(found) == len(panels) else f"α ({len(panels) - len(found)} of {len(panels)} not run)")
+        axes.set_xlabel(
+            "α" if len(found) == len(panels) else f"α ({len(panels) - len(found)} of {len(panels)} not run)"
+        )
         axes.spines[["top", "right"]].set_visible(False)
     line[0].set_ylabel("top-1 (%)")
     return drawing

@@ -9,10 +9,11 @@ from lls.figures import Figure, lacking
 from lls.figures.page import Drawing, blank, colour_bar, heatmap, sheet
 from lls.figures.qmatrices import probabilities
 
+
 def draw(figure: Figure) -> Drawing:
     (panel,) = figure.panels
     run = panel.run
-    drawing, (pair,) = sheet(1, 2, height=3.3)
+    drawing, (pair,) = sheet(1, 2, height=3.45)
     left, right = pair
     if said := lacking(run, figure.needs):
         for axes, name in zip(pair, ("(a) confusions", "(b) learned Q"), strict=True):

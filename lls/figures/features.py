@@ -9,7 +9,7 @@ import torch
 
 from lls import machine
 from lls.build import build_network
-from lls.data import TestBatches, find, load, take
+from lls.data import feed, find
 from lls.files import write_whole
 from lls.runs import Run
 
@@ -36,15 +36,14 @@ class Embedded(NamedTuple):
 def embedded(run: Run, split: str) -> Embedded:
     """The penultimate features of a run's `train` or `test` images, by the weights in its last.pt."""
     cfg = run.cfg
-    device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
-    images = take(load(cfg.dataset, folder, find(cfg.dataset, folder)), cfg.dataset.subset, cfg.seed)
+    device = machine.device(cfg.machine.device)
+    images = feed(cfg, find(cfg.dataset, Path(cfg.machine.data)), device)
     net = build_network(cfg.network, len(images.classes), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(run.load()["network"])
     net.to(device, memory_format=torch.channels_last).eval()
-    x, y = (images.train_x, images.train_y) if split == "train" else (images.test_x, images.test_y)
-    batches = TestBatches(x, y, list(cfg.dataset.mean), list(cfg.dataset.std), device)
     with torch.inference_mode():
-        features = torch.cat([net.embed(x).float().cpu() for x, _ in batches])
+        batches = [(net.embed(x).float().cpu(), y.cpu()) for x, y in images.plain(split)]
+    features, y = map(torch.cat, zip(*batches, strict=True))
     return Embedded(features.numpy(), y.numpy(), images.classes)
 
 

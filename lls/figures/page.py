@@ -56,6 +56,7 @@ def blank(axes: Axes, said: str) -> None:
     """An empty panel that says why."""
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.set_box_aspect(1)
     axes.set_facecolor("#f4f4f4")
     for spine in axes.spines.values():
         spine.set(linestyle=(0, (4, 3)), color="#999999")
@@ -70,6 +71,7 @@ def heatmap(
     digits: int = 2,
     largest: float | None = None,
     plain_diagonal: bool = False,
+    xlabels: bool = True,
     ylabels: bool = True,
 ):
     """A K x K matrix with its classes; up to 12 of them the values are printed, without their leading zero.
@@ -85,11 +87,11 @@ def heatmap(
     font = min(6.5, 0.7 * 72 * side / k)
     spoken = [str(name).replace("_", " ") for name in names]
     upright = k > 4 and max(map(len, spoken)) > 2
-    axes.set_xticks(range(k), spoken, rotation=90 if upright else 0, fontsize=font, parse_math=False)
-    if ylabels:
-        axes.set_yticks(range(k), spoken, fontsize=font, parse_math=False)
-    else:
-        axes.set_yticks([])
+    turn = 90 if upright else 0
+    axes.set_xticks(
+        range(k) if xlabels else [], spoken if xlabels else [], rotation=turn, fontsize=font, parse_math=False
+    )
+    axes.set_yticks(range(k) if ylabels else [], spoken if ylabels else [], fontsize=font, parse_math=False)
     axes.tick_params(length=0, pad=2)
     if k <= 12:
         _print_values(axes, image, matrix, digits, min(6.5, 0.34 * 72 * side / k))
@@ -110,6 +112,4 @@ def _print_values(axes: Axes, image, matrix: np.ndarray, digits: int, font: floa
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 or masked[row, column]
         text = f"{value:.{digits}f}"
         text = text[1:] if text.startswith("0.") else text
-        axes.text(
-            column, row, text, ha="center", va="center", fontsize=font, color="black" if light else "white"
-        )
+        axes.text(column, row, text, ha="center", va="center", fontsize=font, color="black" if light else "white")

@@ -29,5 +29,7 @@ def draw(figure: Figure) -> Drawing:
         first, second, third = (found.classes.index(name) for name in panel.classes)
         near, far = found.distances[first, second], (found.distances[first, third] + found.distances[second, third]) / 2
         names = [name.replace("_", " ") for name in panel.classes]
-        axes.set_xlabel(f"{names[0]}–{names[1]} {near:.2f}, to {names[2]} {far:.2f}: ratio {near / far:.2f}", fontsize=6)
+        axes.set_xlabel(
+            f"{names[0]}–{names[1]} {near:.2f}, to {names[2]} {far:.2f}: ratio {near / far:.2f}", fontsize=6
+        )
     return drawing
