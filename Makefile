@@ -1,7 +1,7 @@
 # make help lists what can be made. Every target that needs Python packages installs them into .venv first.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train data test runs lint clean
+.PHONY: help setup train data test runs figures claims report lint clean
 
 # the first interpreter found that is a Python 3.11 or 3.12 (some launchers exist without one behind them)
 PYTHON ?= $(shell for p in python3 python python3.12 python3.11; do \
@@ -37,6 +37,15 @@ test: .venv/ready ## run the tests
 
 runs: .venv/ready ## list the runs
 	@$(BIN)/python scripts/runs.py $(ARGS)
+
+figures: .venv/ready ## draw the paper's figures from the runs that there are, or what ARGS="4 network=lenet budget=0.05" says
+	@$(BIN)/python scripts/figures.py $(ARGS)
+
+claims: .venv/ready ## decide the paper's claims by the runs that there are
+	@$(BIN)/python scripts/claims.py
+
+report: .venv/ready ## one page of it all: outputs/report.html
+	@$(BIN)/python scripts/report.py
 
 lint: .venv/ready ## check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

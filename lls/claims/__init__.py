@@ -5,7 +5,6 @@ rule that turns their values over seeds into a verdict; accuracy, matrices, clus
 """
 
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ class Claim(NamedTuple):
     paper: str
     test: str
     keys: dict
-    short: list[str] | None
+    short: dict | None
 
 
 class Decided(NamedTuple):
@@ -46,9 +45,10 @@ def load() -> list[Claim]:
     ]
 
 
-def examine(claim: Claim, output: Path, overrides: Sequence[str] = ()) -> Decided:
-    """Put a claim to the finished runs under `output`, with `overrides` added to each of them."""
+def examine(claim: Claim, output: Path, *, short: bool = False) -> Decided:
+    """Put a claim to the finished runs under `output`; or to the short ones."""
     module, _, function = claim.test.rpartition(".")
     test = getattr(importlib.import_module(f"lls.claims.{module}"), function)
-    evidence = test(**claim.keys, overrides=[*overrides, f"machine.output={output}"])
+    keys = claim.keys | (claim.short if short else {})
+    evidence = test(**keys, overrides=[f"machine.output={output}"])
     return Decided(claim, evidence, decide(evidence))

@@ -1,15 +1,13 @@
 """Claims about accuracy: comparisons of a table's rows within each of its columns, paired by seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
 from typing import NamedTuple
 
-from omegaconf import OmegaConf
-
-from lls.claims.matrices import SEEDS, Runs, finished
+from lls.claims.matrices import Runs, finished
 from lls.claims.verdict import ACCURACY, Comparison, Evidence
-from lls.config import CONFIGS, compose
 from lls.runs import Run
+from lls.tables import load
 
 
 class Column(NamedTuple):
@@ -19,23 +17,19 @@ class Column(NamedTuple):
     top1: dict[str, dict[int, float]]
 
 
-def best(
-    tables: list[int],
-    row: str,
-    overrides: Sequence[str],
-    among: list[str] | None = None,
-    dataset: str | None = None,
-    by: float = 0.0,
-) -> Evidence:
-    """`row` is more than `by` points above every other row (of `among`) in every column (of one data set)."""
-    rivals = lambda rows: [name for name in rows if name != row and (among is None or name in among)]  # noqa: E731
-    return _evidence(tables, overrides, dataset, lambda rows: [(row, rival, by) for rival in rivals(rows)])
+def best(tables: list[str], row: str, overrides: Sequence[str], among: list[str] | None = None) -> Evidence:
+    """`row` is above every other row (of `among`) in every column."""
+
+    def pairs(rows: list[str]) -> list[tuple[str, str]]:
+        return [(row, rival) for rival in rows if rival != row and (among is None or rival in among)]
+
+    return _evidence(tables, overrides, pairs)
 
 
-def above(tables: list[int], pairs: list[list[str]], overrides: Sequence[str], by: float = 0.0) -> Evidence:
+def above(tables: list[str], pairs: list[list[str]], overrides: Sequence[str], by: float = 0.0) -> Evidence:
     """The first row of each pair is more than `by` points above the second, in every column; a negative `by` is how much
     it may be below."""
-    return _evidence(tables, overrides, None, lambda rows: [(a, b, by) for a, b in pairs])
+    return _evidence(tables, overrides, lambda rows: [(a, b) for a, b in pairs], by)
 
 
 def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], overrides: Sequence[str]) -> Evidence:
@@ -52,33 +46,35 @@ def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], over
     return Evidence(comparisons, "; ".join(words))
 
 
-def _evidence(tables, overrides, dataset, pairs) -> Evidence:
+def _evidence(
+    tables: list[str], overrides: Sequence[str], pairs: Callable[[list[str]], list[tuple[str, str]]], by: float = 0.0
+) -> Evidence:
     comparisons, words = [], []
-    for table in tables:
-        for column in columns(table, overrides, dataset):
-            for a, b, by in pairs(list(column.top1)):
-                ours, theirs = column.top1.get(a, {}), column.top1.get(b, {})
-                differences = [ours[seed] - theirs[seed] - by for seed in sorted(ours.keys() & theirs.keys())]
-                comparisons.append(Comparison(f"{column.name}: {a} above {b}", differences, ACCURACY))
-                if differences:
-                    words.append(f"{mean(differences) + by:+.2f} over {b} ({column.name})")
+    for column in (column for table in tables for column in columns(table, overrides)):
+        for a, b in pairs(list(column.top1)):
+            ours, theirs = column.top1[a], column.top1[b]
+            differences = [ours[seed] - theirs[seed] - by for seed in sorted(ours.keys() & theirs.keys())]
+            comparisons.append(Comparison(f"{column.name}, {a} above {b}", differences, ACCURACY))
+            if differences:
+                words.append(f"{column.name}, {a} to {b} {mean(differences) + by:+.2f}")
     return Evidence(comparisons, _few(words))
 
 
-def columns(table: int, overrides: Sequence[str], dataset: str | None = None) -> list[Column]:
-    """The columns of a declared table, with what its runs have reached."""
-    declared = OmegaConf.to_container(OmegaConf.load(CONFIGS / "table" / f"{table}.yaml"))
-    found = []
-    for column in declared["columns"]:
-        if dataset is None or column["run"].get("dataset") == dataset:
-            top1 = {row["name"]: _cell(column["run"] | row["run"], overrides) for row in declared["rows"]}
-            found.append(Column(column["name"], top1))
-    return found
+def columns(table: str, overrides: Sequence[str]) -> list[Column]:
+    """The columns of a declared table, with what its finished runs have reached."""
+    declared = load(table, overrides)
+    return [
+        Column(
+            column.name,
+            {row.name: _top1(declared.cells[row.name, column.name].runs) for row in declared.rows},
+        )
+        for column in declared.columns
+    ]
 
 
 def _few(words: list[str]) -> str:
     return ", ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
 
 
-def _top1(runs: Sequence[Run]) -> dict[int, float]:
-    return {run.cfg.seed: run.result["top1"] for run in runs}
+def _top1(runs: Iterable[Run]) -> dict[int, float]:
+    return {run.cfg.seed: run.result["top1"] for run in runs if run.result is not None}

@@ -14,14 +14,20 @@ from lls.figures.features import CLUSTERS, Clusters, read_clusters, row_normalis
 def equidistant(runs: list[Runs], below: float, overrides: Sequence[str]) -> Evidence:
     """The coefficient of variation of the row-normalised distances between class centres (0: all are equal) is less than
     `below` for LS, and smaller for LS than for 1-hot and for LLS."""
-    measure: Measure = lambda c: variation(row_normalised(c.distances))  # noqa: E731
+
+    def measure(c: Clusters) -> float:
+        return variation(row_normalised(c.distances))
+
     return _compare(runs, overrides, measure, [("onehot", "ls"), ("lls", "ls")], "variation of distances", limit=below)
 
 
 def compact(runs: list[Runs], overrides: Sequence[str]) -> Evidence:
     """Images lie closer to their class's centre, in cosine distance over the mean distance of two centres, for LS and for
     LLS than for 1-hot."""
-    measure: Measure = lambda c: float(c.spread.mean() / _off_diagonal(c.distances).mean())  # noqa: E731
+
+    def measure(c: Clusters) -> float:
+        return float(c.spread.mean() / c.distances[~np.eye(len(c.classes), dtype=bool)].mean())
+
     return _compare(runs, overrides, measure, [("onehot", "ls"), ("onehot", "lls")], "spread over distance")
 
 
@@ -40,13 +46,10 @@ def trio(runs: list[Runs], classes: list[list[str]], overrides: Sequence[str]) -
     return Evidence([c for e in found for c in e.comparisons], "; ".join(e.ours for e in found if e.ours))
 
 
-Measure = Callable[[Clusters], float]
-
-
 def _compare(
     runs: list[Runs],
     overrides: Sequence[str],
-    measure: Measure,
+    measure: Callable[[Clusters], float],
     larger: list[tuple[str, str]],
     name: str,
     limit: float | None = None,
@@ -56,7 +59,9 @@ def _compare(
     for run in runs:
         values = {
             method: {
-                r.cfg.seed: measure(read_clusters(r)) for r in finished(run | {"method": method}, overrides, CLUSTERS)
+                r.cfg.seed: measure(found)
+                for r in finished(run | {"method": method}, overrides, CLUSTERS)
+                if (found := read_clusters(r)) is not None
             }
             for method in ("onehot", "ls", "lls")
         }
@@ -71,7 +76,3 @@ def _compare(
             shown = ", ".join(f"{method} {mean(v.values()):.2f}" for method, v in values.items() if v)
             words.append(f"{run['dataset']}, {name}: {shown}")
     return Evidence(comparisons, "; ".join(words))
-
-
-def _off_diagonal(matrix: np.ndarray) -> np.ndarray:
-    return matrix[~np.eye(len(matrix), dtype=bool)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from lls.claims.verdict import ENTRIES, Comparison, Evidence
-from lls.config import compose
+from lls.planned import run_of
 from lls.runs import Run
 
 Runs = dict[str, str | float]
@@ -15,7 +15,7 @@ def finished(run: Runs, overrides: Sequence[str], file: str | None = None) -> li
     """The finished runs of `run`, one a seed, that have kept `file`."""
     words = {key: f"{key}={value}" for key, value in run.items()}
     words |= {text.partition("=")[0]: text for text in overrides}
-    runs = [Run(compose([*words.values(), f"seed={seed}"])) for seed in SEEDS]
+    runs = [run_of([*words.values(), f"seed={seed}"]) for seed in SEEDS]
     return [run for run in runs if run.result is not None and run.has(file)]
 
 
@@ -30,23 +30,25 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, dict[str, float]]]:
     return found
 
 
-def order(run: Runs, levels: dict[str, list[list[str]]], overrides: Sequence[str], rest: bool = True) -> Evidence:
-    """In row y of Q, each class of `levels[y]` gets more than each of the level below it; the last level, if `rest`, more
-    than all classes not named."""
+def order(run: Runs, levels: dict[str, list[list[str]]], overrides: Sequence[str]) -> Evidence:
+    """In row y of Q, each class of a level gets more than each of the level below it, and those of the last level more than
+    all classes that are not named."""
     matrices = rows_of(finished(run, overrides, "q.safetensors"))
     comparisons, words = [], []
     for y, groups in levels.items():
-        for higher, lower in zip(groups, [*groups[1:], ["the rest"]] if rest else groups[1:], strict=not rest or True):
+        named = {name for group in groups for name in group} | {y}
+        for level, higher in enumerate(groups):
+            lower = groups[level + 1] if level + 1 < len(groups) else None
             differences = []
             for q in matrices:
-                named = {name for group in groups for name in group} | {y}
-                below = [name for name in q[y] if name not in named] if lower == ["the rest"] else lower
+                below = lower or [name for name in q[y] if name not in named]
                 differences.append(min(q[y][name] for name in higher) - max(q[y][name] for name in below))
-            label = f"{_said(y)}: {_said(', '.join(higher))} above {_said(', '.join(lower))}"
+            under = ", ".join(lower) if lower else "the rest"
+            label = _said(f"{y}: {', '.join(higher)} above {under}")
             comparisons.append(Comparison(label, differences, ENTRIES))
         if matrices:
             shares = [(name, mean(q[y][name] for q in matrices)) for group in groups for name in group]
-            words.append(f"{_said(y)}: " + ", ".join(f"{_said(name)} {share:.2f}" for name, share in shares))
+            words.append(_said(f"{y}: " + ", ".join(f"{name} {share:.2f}" for name, share in shares)))
     return Evidence(comparisons, "; ".join(words))
 
 
@@ -61,7 +63,7 @@ def diagonal(runs: list[Runs], below: float, overrides: Sequence[str]) -> Eviden
     for run in runs:
         done = finished(run, overrides, "q.safetensors")
         matrices = rows_of(done)
-        where = _where(run, done)
+        where = f"{run['dataset']} / {run['network']}"
         level = [mean(q[y][y] for y in q) for q in matrices]
         margin = [min(min(v for name, v in q[y].items() if name != y) - q[y][y] for y in q) for q in matrices]
         comparisons.append(Comparison(f"mean Q_yy below {below:g} ({where})", [below - v for v in level], below))
@@ -97,8 +99,3 @@ def entropy(run: Runs, key: str, flatter: list[str], than: str, overrides: Seque
 
 def _said(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _where(run: Runs, done: Sequence[Run]) -> str:
-    cfg = done[0].cfg if done else None
-    return f"{run['dataset']} / {cfg.network.name if cfg else run['network']}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lls.claims import Decided, examine, load
+from lls.claims import Claim, Decided, examine, load
 from lls.claims.verdict import Verdict
 
 WORDS = ("reproduced", "not reproduced", "inconclusive", "not yet run")
@@ -12,7 +12,7 @@ WORDS = ("reproduced", "not reproduced", "inconclusive", "not yet run")
 def decided(output: Path) -> tuple[list[Decided], list[Decided]]:
     """All claims by the paper's protocol; and those that short runs can be asked about, by those, where there are any."""
     claims = load()
-    short = [examine(claim, output, claim.short) for claim in claims if claim.short is not None]
+    short = [examine(claim, output, short=True) for claim in claims if claim.short is not None]
     return [examine(claim, output) for claim in claims], [d for d in short if d.verdict.word != "not yet run"]
 
 
@@ -40,6 +40,14 @@ def markdown(output: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def asked(claim: Claim) -> str:
+    """Which short runs a claim is put to."""
+    short = claim.short
+    runs = [short["run"]] if "run" in short else short.get("runs", [])
+    said = [" ".join(f"{key}={value}" for key, value in run.items()) for run in runs]
+    return "; ".join([*said, *(f"table {name}" for name in short.get("tables", []))])
+
+
 def _answer(verdict: Verdict) -> str:
     word = {"reproduced": "agree", "not reproduced": "disagree"}.get(verdict.word, "leave it open")
     return f"{word}: {verdict.why}"
@@ -48,7 +56,7 @@ def _answer(verdict: Verdict) -> str:
 def _table(rows: Sequence[Decided], last: str, say) -> list[str]:
     lines = [f"| claim | where | the paper | ours | {last} |", "|---|---|---|---|---|"]
     for claim, evidence, verdict in rows:
-        runs = f" ({' '.join(claim.short)})" if last != "verdict" else ""
+        runs = f" ({asked(claim)})" if last != "verdict" else ""
         ours = f"{evidence.ours}{runs}" if evidence.ours else "·"
         cells = (claim.says, claim.where, claim.paper, ours, say(verdict))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")

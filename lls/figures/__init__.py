@@ -6,14 +6,16 @@ the runs of a figure can be planned without them.
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from lls.config import CONFIGS, UserError, compose, nearest
+from lls import smoke as small
+from lls.config import CONFIGS, UserError, nearest
 from lls.files import write_whole
+from lls.planned import keep, run_of
 from lls.runs import Run
 from lls.schedule import schedule
 
@@ -53,45 +55,42 @@ def names() -> list[str]:
     return sorted((path.stem for path in FIGURES.glob("*.yaml")), key=lambda name: (len(name), name))
 
 
-def load(name: str, overrides: Sequence[str] = (), change: Callable[[Run], Run] | None = None) -> Figure:
-    """Figure `name` with `overrides` added to each of its runs; `change`, if given, makes another run of each then.
+def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Figure:
+    """Figure `name` with `overrides` added to each of its runs. smoke: every run in its small form (lls/smoke.py).
     UserError for a figure that is not declared, or an override that does not fit its runs."""
     if name not in names():
         raise UserError(f"figure {name}: not declared{nearest(name, names())} (there are: {', '.join(names())})")
     declared = OmegaConf.to_container(OmegaConf.load(FIGURES / f"{name}.yaml"))
     columns = declared.get("columns", [{"name": "", "run": {}}])
-    added = {text.partition("=")[0]: text for text in overrides}
+    added = dict(text.partition("=")[::2] for text in overrides)
     panels, stated = [], set()
     for row in declared["rows"]:
         for column in columns:
-            own = {key: f"{key}={value}" for key, value in (row["run"] | column["run"]).items()}
-            words = list((own | added).values())
-            run = run_of(words)
-            for key in added:
-                without = {k: text for k, text in added.items() if k != key}
-                if run_of(list((own | without).values())).id != run.id:
-                    stated.add(key)
+            own = {key: str(value) for key, value in (row["run"] | column["run"]).items()}
+            run, words = _run(own | added, smoke)
+            stated |= {key for key in added if _run(own | _without(added, key), smoke)[0].id != run.id}
             of = row["name"] if run.cfg.dataset.name == row["run"]["dataset"] else run.cfg.dataset.name
-            made = change(run) if change else run
-            panels.append(Panel(of, str(column["name"]), made, words, row.get("classes")))
-    return Figure(
-        name,
-        declared["title"],
-        declared["drawing"],
-        declared["needs"],
-        declared.get("across", len(columns)),
-        panels,
-        [text for key, text in added.items() if key in stated],
-    )
+            panels.append(Panel(of, str(column["name"]), run, words, row.get("classes")))
+    keep()
+    said = ["SMOKE=1"] if smoke else []
+    said += [f"{key}={value}" for key, value in added.items() if key in stated]
+    across = declared.get("across", len(columns))
+    return Figure(name, declared["title"], declared["drawing"], declared["needs"], across, panels, said)
 
 
-def run_of(overrides: Sequence[str]) -> Run:
-    return Run(compose(overrides))
+def _run(said: dict[str, str], smoke: bool) -> tuple[Run, list[str]]:
+    words = [f"{key}={value}" for key, value in said.items()]
+    words = small.overrides(words) if smoke else words
+    return run_of(words), words
 
 
-def runs_of(chosen: Iterable[str], *, overrides: Sequence[str] = (), change=None) -> list[Run]:
+def _without(added: dict[str, str], key: str) -> dict[str, str]:
+    return {other: value for other, value in added.items() if other != key}
+
+
+def runs_of(chosen: Iterable[str], *, overrides: Sequence[str] = (), smoke: bool = False) -> list[Run]:
     """Every run that these figures need, each once."""
-    runs = {panel.run.id: panel.run for name in chosen for panel in load(name, overrides, change).panels}
+    runs = {panel.run.id: panel.run for name in chosen for panel in load(name, overrides, smoke=smoke).panels}
     return list(runs.values())
 
 
@@ -101,7 +100,8 @@ def draw(figure: Figure) -> tuple[Path, Path]:
     from lls.figures import page
 
     folder = Path(figure.panels[0].run.cfg.machine.output) / "figures"
-    stem = "-".join([figure.name, *(re.sub(r"[^\w.]+", "-", text) for text in figure.stated)])
+    said = [text for text in figure.stated if text != "SMOKE=1"]  # which has a folder of its own
+    stem = "-".join([figure.name, *(re.sub(r"[^\w.]+", "-", text) for text in said)])
     png, pdf = folder / f"{stem}.png", folder / f"{stem}.pdf"
     runs = " ".join(sorted({panel.run.id for panel in figure.panels} - set(figure.missing)))
     about = {"Title": f"Figure {figure.name}: {page.headline(figure)}"}

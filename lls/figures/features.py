@@ -53,18 +53,22 @@ def clusters(run: Run) -> Clusters:
         return known
     measured = measure(embedded(run, "train"))
     rounded = [[round(value, 5) for value in row] for row in measured.distances.tolist()]
-    content = {"classes": measured.classes, "spread": [round(value, 5) for value in measured.spread.tolist()]}
+    content = {
+        "finished": run.result["finished"],
+        "classes": measured.classes,
+        "spread": [round(value, 5) for value in measured.spread.tolist()],
+    }
     text = json.dumps(content | {"distances": rounded}) + "\n"
     write_whole(run.folder / CLUSTERS, lambda temporary: temporary.write_text(text))
     return read_clusters(run)
 
 
 def read_clusters(run: Run) -> Clusters | None:
-    """What `clusters` left in the run's folder; None if there is nothing, or the network was trained again since."""
+    """What `clusters` left in a run's folder; None if there is nothing, or the run was trained again since."""
     path = run.folder / CLUSTERS
-    if not path.exists():
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if run.result is None or known.get("finished") != run.result["finished"]:
         return None
-    known = json.loads(path.read_text())
     return Clusters(known["classes"], np.array(known["distances"]), np.array(known["spread"]))
 
 

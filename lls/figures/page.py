@@ -12,7 +12,18 @@ from lls.figures import Figure
 
 WIDTH = 5.5  # inches: the text width of the paper's style, so that type has its true size
 DPI = 250
-COLOURS = "#332288 #88CCEE #44AA99 #117733 #999933 #DDCC77 #CC6677 #882255 #AA4499 #555555".split()  # Paul Tol's muted
+COLOURS = [
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#555555",
+]  # Paul Tol's muted
 MARKERS = "osD^vP*X<>"
 MAP = "cividis"
 
@@ -49,7 +60,8 @@ def headline(figure: Figure) -> str:
         return named
     epochs = sorted({panel.run.result["epochs"] for panel in figure.panels if panel.run.result})
     length = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
-    return f"{named}\nnot the paper's protocol: {' '.join(figure.stated)}{length}"
+    other = "generated images and narrow networks" if "SMOKE=1" in figure.stated else "not the paper's protocol"
+    return f"{named}\n{other}: {' '.join(figure.stated)}{length}"
 
 
 def blank(axes: Axes, said: str) -> None:

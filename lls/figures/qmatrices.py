@@ -7,7 +7,6 @@ from lls.figures import Figure, Panel, lacking
 from lls.figures.page import MAP, Drawing, blank, colour_bar, heatmap, sheet
 from lls.runs import Run
 
-
 # those too long to stand beside a matrix of half the paper's width
 SHORT = {
     "household electrical devices": "electrical devices",
@@ -58,7 +57,7 @@ def _panel(axes: Axes, panel: Panel, labels: dict[str, bool]) -> None:
 
 
 def _many(axes: Axes, q: np.ndarray, classes: list[str], dataset: str):
-    """A matrix of too many classes to name each: ordered by superclass, whose names stand beside; the colours end at the
+    """A matrix of too many classes to name each: ordered by superclass, whose names stand beside. The colours end at the
     99.5th percentile."""
     from lls.data.superclasses import CIFAR100, superclasses
 

@@ -1,4 +1,6 @@
-"""Figure 6: three classes alone, each data set a line of panels."""
+"""Figure 6: three classes alone, each data set a line of panels.
+
+Below a panel: the cosine distance of the first two classes' centres, their mean distance to the third, and the ratio."""
 
 from lls.figures import Figure, lacking
 from lls.figures.clusters import scatter, thinned, tsne
@@ -13,7 +15,8 @@ def draw(figure: Figure) -> Drawing:
     drawing, grid = sheet(down, figure.across, height=2.15 * down + 0.4)
     for index, (axes, panel) in enumerate(zip(grid.flat, figure.panels, strict=True)):
         run = panel.run
-        axes.set_title(panel.column, pad=4)
+        if index < figure.across:
+            axes.set_title(panel.column, pad=4)
         axes.set_box_aspect(1)
         if index % figure.across == 0:
             axes.set_ylabel(f"{panel.row} / {run.cfg.network.name}")
@@ -29,7 +32,6 @@ def draw(figure: Figure) -> Drawing:
         first, second, third = (found.classes.index(name) for name in panel.classes)
         near, far = found.distances[first, second], (found.distances[first, third] + found.distances[second, third]) / 2
         names = [name.replace("_", " ") for name in panel.classes]
-        axes.set_xlabel(
-            f"{names[0]}–{names[1]} {near:.2f}, to {names[2]} {far:.2f}: ratio {near / far:.2f}", fontsize=6
-        )
+        apart = f"{names[0]}–{names[1]} {near:.2f}, {names[2]} {far:.2f} away: {near / far:.2f}"
+        axes.set_xlabel(apart, fontsize=5.5)
     return drawing

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lls.claims import Decided
-from lls.claims.render import decided
+from lls.claims.render import asked, decided
 from lls.files import write_whole
 from lls.results import differences
 from lls.runs import Run, all_runs
@@ -34,8 +34,10 @@ def page(output: Path) -> str:
     data = {
         "claims": [_claim(d) for d in full],
         "short": [_claim(d) for d in short],
-        "tables": [{"name": path.stem, "html": markdown_html(path.read_text())} for path in _in_order(output, "md")],
-        "figures": [_figure(path) for path in _in_order(output, "png")],
+        "tables": [
+            {"name": path.stem, "html": markdown_html(path.read_text())} for path in _in_order(output / "tables", "md")
+        ],
+        "figures": [_figure(path) for path in _in_order(output / "figures", "png")],
         "matrices": [_matrix(run) for run in runs if run.has("q.safetensors")],
         "runs": [_run(run) for run in runs],
     }
@@ -44,18 +46,17 @@ def page(output: Path) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], (HERE / "page.html").read_text())
 
 
-def _in_order(output: Path, suffix: str) -> list[Path]:
-    """Files of outputs/tables (md) or outputs/figures (png) that begin with a number: the paper's order; the other tables."""
-    folder = output / {"md": "tables", "png": "figures"}[suffix]
-    numbered = suffix == "png"
-    found = [path for path in folder.glob(f"*.{suffix}") if not numbered or path.stem[0].isdigit()]
-    return sorted(found, key=lambda path: (int((re.match(r"\d+", path.stem) or ["999"])[0]), path.stem))
+def _in_order(folder: Path, suffix: str) -> list[Path]:
+    """The tables or figures of a folder, the paper's first and in its order; files that are neither are left out."""
+    numbered = {path: re.match(r"\d+(?=$|-)", path.stem) for path in folder.glob(f"*.{suffix}")}
+    found = [path for path, number in numbered.items() if number or suffix == "md"]
+    return sorted(found, key=lambda path: (int(numbered[path][0]) if numbered[path] else 999, path.stem))
 
 
 def _claim(of: Decided) -> dict:
     claim, evidence, verdict = of
     keys = {"says": claim.says, "where": claim.where, "paper": claim.paper, "ours": evidence.ours}
-    return keys | {"verdict": verdict.word, "why": verdict.why, "short": claim.short}
+    return keys | {"verdict": verdict.word, "why": verdict.why, "short": claim.short and asked(claim)}
 
 
 def _figure(path: Path) -> dict:
@@ -100,7 +101,7 @@ def _short(value: float) -> float:
 
 
 def markdown_html(text: str) -> str:
-    """HTML of the Markdown that our tables are written in: headings, paragraphs, pipe tables, bold, <u>, code, links."""
+    """HTML of the Markdown that our tables are in: headings, paragraphs, pipe tables, bold, <u>, code, links."""
     blocks = re.split(r"\n{2,}", text.strip())
     return "\n".join(_block(block.splitlines()) for block in blocks)
 

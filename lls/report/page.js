@@ -37,7 +37,7 @@ function showClaims() {
     if (claim.ours) fact("ours", claim.ours);
     if (claim.verdict !== "not yet run") fact("because", claim.why);
     const short = data.short.find((other) => other.says === claim.says);
-    if (short) fact("short runs", `${answers[short.verdict]} (${short.short.join(" ")}): ${short.ours}; ${short.why}`);
+    if (short) fact("short runs", `${answers[short.verdict]} (${short.short}): ${short.ours}; ${short.why}`);
     byId("claim-list").append(
       make("article", { class: "claim" },
         make("div", { class: `verdict v-${claim.verdict.replaceAll(" ", "-")}`, text: claim.verdict }),
@@ -182,6 +182,14 @@ function ticks(low, high, wanted = 5) {
   return found;
 }
 
+/** The runs that set the scale: not those that end far from the others (5 times their quartiles' distance). */
+function usual(runs, metric) {
+  const ends = runs.map((run) => run.curves[metric].at(-1)).sort((a, b) => a - b);
+  const [first, third] = [0.25, 0.75].map((share) => ends[Math.floor(share * (ends.length - 1))]);
+  const reach = 5 * (third - first) || Infinity;
+  return runs.filter((run) => first - reach <= run.curves[metric].at(-1) && run.curves[metric].at(-1) <= third + reach);
+}
+
 function wanted() {
   const words = byId("c-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const text = (run) => `${run.id} ${run.method} s${run.seed} budget ${run.budget}`.toLowerCase();
@@ -202,9 +210,10 @@ function drawRuns() {
   byId("c-tip").hidden = true;
   plotted = [];
   if (!runs.length) return svg.append(makeSvg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "no such run"));
-  const values = runs.flatMap((run) => run.curves[metric]), epochs = Math.max(...runs.map((run) => run.epochs));
+  const inside = usual(runs, metric), epochs = Math.max(...runs.map((run) => run.epochs));
+  if (inside.length < runs.length) byId("c-count").textContent += `, ${runs.length - inside.length} of them off the scale of the others`;
   let low = Infinity, high = -Infinity;
-  for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
+  for (const run of inside) for (const value of run.curves[metric]) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low === high) { low -= 0.5; high += 0.5; }
   const x = (epoch) => left + ((width - left - right) * (epoch - 1)) / Math.max(epochs - 1, 1);
   const y = (value) => height - bottom - ((height - top - bottom) * (value - low)) / (high - low);
@@ -215,10 +224,13 @@ function drawRuns() {
   for (const tick of ticks(1, epochs, 8).filter(Number.isInteger))
     svg.append(makeSvg("text", { x: x(tick), y: height - bottom + 18, "text-anchor": "middle" }, tick));
   svg.append(makeSvg("text", { x: width - right, y: height - 2, "text-anchor": "end" }, "epoch"));
+  const clip = makeSvg("clipPath", { id: "c-clip" }), lines = makeSvg("g", { "clip-path": "url(#c-clip)" });
+  clip.append(makeSvg("rect", { x: left, y: top - 4, width: width - left - right, height: height - top - bottom + 8 }));
+  svg.append(clip, lines);
   for (const run of runs) {
     const points = run.curves[metric].map((value, i) => [x(i + 1), y(value)]);
     const path = makeSvg("path", { d: "M" + points.map((point) => point.map((p) => p.toFixed(1)).join(" ")).join("L"), ...look(run.method) });
-    svg.append(path);
+    lines.append(path);
     plotted.push({ run, path, points });
   }
 }
