@@ -99,10 +99,10 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
             if column in kept_columns:
                 group = {"machine.wandb_group": f"table-{name}"}
                 said = _merged(column.run, row, group | every)
-                if smoke:
-                    said = small.overrides(said)
                 planned = all_cells or paper != "-"
                 texts = tuple(f"{key}={value}" for key, value in said.items())
+                if smoke:
+                    texts = tuple(small.overrides(texts))
                 runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in seeds) if planned else ()
                 cells[row.name, column.name] = Cell(
                     row.name,
