@@ -17,8 +17,8 @@ DECLARED = CONFIGS / "claims.yaml"
 
 
 class Claim(NamedTuple):
-    """A claim of the paper. `test`: module.function of this package, which `keys` are given to. `short`: overrides under
-    which short runs can be asked the same, or None."""
+    """A claim of the paper. `test`: module.function of this package, which is given `keys`. `short`: those keys that
+    put the same question to short runs, or None."""
 
     name: str
     says: str
@@ -50,5 +50,5 @@ def examine(claim: Claim, output: Path, *, short: bool = False) -> Decided:
     module, _, function = claim.test.rpartition(".")
     test = getattr(importlib.import_module(f"lls.claims.{module}"), function)
     keys = claim.keys | (claim.short if short else {})
-    evidence = test(**keys, overrides=[f"machine.output={output}"])
+    evidence = test(**keys, output=output)
     return Decided(claim, evidence, decide(evidence))

@@ -1,10 +1,11 @@
 """Claims about accuracy: comparisons of a table's rows within each of its columns, paired by seed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from lls.claims.matrices import Runs, finished
+from lls.claims.matrices import Runs, finished, lying_in
 from lls.claims.verdict import ACCURACY, Comparison, Evidence
 from lls.runs import Run
 from lls.tables import load
@@ -17,26 +18,26 @@ class Column(NamedTuple):
     top1: dict[str, dict[int, float]]
 
 
-def best(tables: list[str], row: str, overrides: Sequence[str], among: list[str] | None = None) -> Evidence:
+def best(tables: list[str], row: str, output: Path, among: list[str] | None = None) -> Evidence:
     """`row` is above every other row (of `among`) in every column."""
 
     def pairs(rows: list[str]) -> list[tuple[str, str]]:
         return [(row, rival) for rival in rows if rival != row and (among is None or rival in among)]
 
-    return _evidence(tables, overrides, pairs)
+    return _evidence(tables, output, pairs)
 
 
-def above(tables: list[str], pairs: list[list[str]], overrides: Sequence[str], by: float = 0.0) -> Evidence:
-    """The first row of each pair is more than `by` points above the second, in every column; a negative `by` is how much
-    it may be below."""
-    return _evidence(tables, overrides, lambda rows: [(a, b) for a, b in pairs], by)
+def above(tables: list[str], pairs: list[list[str]], output: Path, by: float = 0.0) -> Evidence:
+    """The first row of each pair is more than `by` points above the second, in every column; a negative `by` is how
+    much it may be below."""
+    return _evidence(tables, output, lambda rows: [(a, b) for a, b in pairs], by)
 
 
-def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], overrides: Sequence[str]) -> Evidence:
+def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], output: Path) -> Evidence:
     """The mean top-1 over the α of `inside` is above that at each α of `outside`."""
     comparisons, words = [], []
     for run in runs:
-        top1 = {a: _top1(finished(run | {"method.alpha": a}, overrides)) for a in (*inside, *outside)}
+        top1 = {a: _top1(finished(run | {"method.alpha": a}, output)) for a in (*inside, *outside)}
         for a in outside:
             seeds = sorted(set.intersection(*(set(top1[x]) for x in (*inside, a))))
             differences = [mean(top1[x][seed] for x in inside) - top1[a][seed] for seed in seeds]
@@ -47,10 +48,10 @@ def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], over
 
 
 def _evidence(
-    tables: list[str], overrides: Sequence[str], pairs: Callable[[list[str]], list[tuple[str, str]]], by: float = 0.0
+    tables: list[str], output: Path, pairs: Callable[[list[str]], list[tuple[str, str]]], by: float = 0.0
 ) -> Evidence:
     comparisons, words = [], []
-    for column in (column for table in tables for column in columns(table, overrides)):
+    for column in (column for table in tables for column in columns(table, output)):
         for a, b in pairs(list(column.top1)):
             ours, theirs = column.top1[a], column.top1[b]
             differences = [ours[seed] - theirs[seed] - by for seed in sorted(ours.keys() & theirs.keys())]
@@ -60,13 +61,16 @@ def _evidence(
     return Evidence(comparisons, _few(words))
 
 
-def columns(table: str, overrides: Sequence[str]) -> list[Column]:
+def columns(table: str, output: Path) -> list[Column]:
     """The columns of a declared table, with what its finished runs have reached."""
-    declared = load(table, overrides)
+    declared = load(table)
     return [
         Column(
             column.name,
-            {row.name: _top1(declared.cells[row.name, column.name].runs) for row in declared.rows},
+            {
+                row.name: _top1(lying_in(output, run) for run in declared.cells[row.name, column.name].runs)
+                for row in declared.rows
+            },
         )
         for column in declared.columns
     ]

@@ -1,7 +1,8 @@
 """Claims about how classes lie in the space of penultimate features, by clusters.json beside a finished run, which
 drawing Figures 5, 6 and 8 leaves there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from statistics import mean
 
 import numpy as np
@@ -11,27 +12,27 @@ from lls.claims.verdict import DISTANCES, Comparison, Evidence
 from lls.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised, variation
 
 
-def equidistant(runs: list[Runs], below: float, overrides: Sequence[str]) -> Evidence:
-    """The coefficient of variation of the row-normalised distances between class centres (0: all are equal) is less than
-    `below` for LS, and smaller for LS than for 1-hot and for LLS."""
+def equidistant(runs: list[Runs], below: float, output: Path) -> Evidence:
+    """The coefficient of variation of the row-normalised distances between class centres (0: all are equal) is less
+    than `below` for LS, and smaller for LS than for 1-hot and for LLS."""
 
     def measure(c: Clusters) -> float:
         return variation(row_normalised(c.distances))
 
-    return _compare(runs, overrides, measure, [("onehot", "ls"), ("lls", "ls")], "variation of distances", limit=below)
+    return _compare(runs, output, measure, [("onehot", "ls"), ("lls", "ls")], "variation of distances", limit=below)
 
 
-def compact(runs: list[Runs], overrides: Sequence[str]) -> Evidence:
-    """Images lie closer to their class's centre, in cosine distance over the mean distance of two centres, for LS and for
-    LLS than for 1-hot."""
+def compact(runs: list[Runs], output: Path) -> Evidence:
+    """Images lie closer to their class's centre, in cosine distance over the mean distance of two centres, for LS and
+    for LLS than for 1-hot."""
 
     def measure(c: Clusters) -> float:
         return float(c.spread.mean() / c.distances[~np.eye(len(c.classes), dtype=bool)].mean())
 
-    return _compare(runs, overrides, measure, [("onehot", "ls"), ("onehot", "lls")], "spread over distance")
+    return _compare(runs, output, measure, [("onehot", "ls"), ("onehot", "lls")], "spread over distance")
 
 
-def trio(runs: list[Runs], classes: list[list[str]], overrides: Sequence[str]) -> Evidence:
+def trio(runs: list[Runs], classes: list[list[str]], output: Path) -> Evidence:
     """The distance of the first two classes over their mean distance to the third is larger for LS than for 1-hot and
     for LLS."""
     found = []
@@ -42,13 +43,13 @@ def trio(runs: list[Runs], classes: list[list[str]], overrides: Sequence[str]) -
             return float(2 * c.distances[a, b] / (c.distances[a, far] + c.distances[b, far]))
 
         label = f"{first}–{second} over {third}"
-        found.append(_compare([run], overrides, ratio, [("ls", "onehot"), ("ls", "lls")], label))
+        found.append(_compare([run], output, ratio, [("ls", "onehot"), ("ls", "lls")], label))
     return Evidence([c for e in found for c in e.comparisons], "; ".join(e.ours for e in found if e.ours))
 
 
 def _compare(
     runs: list[Runs],
-    overrides: Sequence[str],
+    output: Path,
     measure: Callable[[Clusters], float],
     larger: list[tuple[str, str]],
     name: str,
@@ -60,7 +61,7 @@ def _compare(
         values = {
             method: {
                 r.cfg.seed: measure(found)
-                for r in finished(run | {"method": method}, overrides, CLUSTERS)
+                for r in finished(run | {"method": method}, output, CLUSTERS)
                 if (found := read_clusters(r)) is not None
             }
             for method in ("onehot", "ls", "lls")

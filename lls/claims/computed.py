@@ -1,6 +1,6 @@
 """Claims that need no training: gradients of the loss (Appendix B), parameters (Table 9)."""
 
-from collections.abc import Sequence
+from pathlib import Path
 
 from lls.claims.verdict import Comparison, Evidence
 
@@ -8,14 +8,14 @@ TRIALS = 256  # random logits for each number of classes
 
 
 def gradient_ratio(
-    confidence: float | None, classes: list[int], overrides: Sequence[str], at_least: float | None = None, at_most=None
+    confidence: float | None, classes: list[int], output: Path, at_least: float | None = None, at_most=None
 ) -> Evidence:
     """mean |∂KL(t‖p̂)/∂z| over mean |∂KL(t‖p̂)/∂Q_y|, at Q = 0, is at least, or at most, so much for each K."""
     return _ratios("forward KL", confidence, classes, at_least, at_most)
 
 
 def reverse_ratio(
-    confidence: float | None, classes: list[int], overrides: Sequence[str], at_least: float | None = None, at_most=None
+    confidence: float | None, classes: list[int], output: Path, at_least: float | None = None, at_most=None
 ) -> Evidence:
     """The same with the reverse KL's gradient to Q_y below the line."""
     return _ratios("reverse KL", confidence, classes, at_least, at_most)
@@ -56,7 +56,7 @@ def ratio(term: str, k: int, confidence: float | None, alpha: float = 0.1) -> fl
     return (to_z.abs().mean() / to_q.abs().mean()).item()
 
 
-def parameters(networks: list[str], dataset: str, below: float, overrides: Sequence[str]) -> Evidence:
+def parameters(networks: list[str], dataset: str, below: float, output: Path) -> Evidence:
     """K² is less than `below` per cent of each network's parameters."""
     import torch
 

@@ -9,8 +9,9 @@ the difference has to be larger than `doubt`, which is chosen to dwarf any sprea
     distances       0.05          of coefficients of variation, ratios and cosine distances: ours spread by about 0.02
 
 What is computed without a run has no spread and no doubt. A claim is reproduced if all its comparisons hold. It is not
-reproduced if one fails, for which the interval is widened by Bonferroni's correction: of 147 comparisons a few lie below
-zero at 95 % by chance alone. Anything else is inconclusive, or not yet run if there is no comparison with runs at all.
+reproduced if one fails, for which the interval is widened by Bonferroni's correction: of the 112 comparisons of Tables
+1 to 3 a few lie below zero at 95 % by chance alone. Anything else is inconclusive, or not yet run if no comparison has
+its runs.
 """
 
 from collections.abc import Sequence

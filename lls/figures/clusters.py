@@ -58,21 +58,16 @@ def tsne(features: np.ndarray) -> np.ndarray:
     return TSNE(2, perplexity=perplexity, init="pca", random_state=0, n_jobs=1).fit_transform(features)
 
 
-def scatter(axes: Axes, points: np.ndarray, of: Embedded, *, size: float = 1.5, shift: int = 0) -> None:
-    """Points `[N, 2]` by class: colour, marker and, at the median of its points, the class's name."""
+def scatter(axes: Axes, points: np.ndarray, of: Embedded, *, size: float = 1.5) -> None:
+    """Points `[N, 2]` by class: colour, marker and, at the median of up to 20 classes' points, the class's name."""
+    halo = [withStroke(linewidth=1.6, foreground="white")]
     for label, name in enumerate(of.classes):
         own = points[of.y == label]
-        look = {"color": COLOURS[(label + shift) % 10], "marker": MARKERS[(label + shift) % 10]}
-        axes.scatter(*own.T, s=size, linewidths=0, **look, rasterized=True)
-    if len(of.classes) <= 20:
-        for label, name in enumerate(of.classes):
-            if len(own := points[of.y == label]):
-                x, y = np.median(own, axis=0)
-                halo = [withStroke(linewidth=1.6, foreground="white")]
-                axes.text(
-                    *(x, y, name.replace("_", " ")),
-                    **{"ha": "center", "va": "center", "fontsize": 5.5, "parse_math": False, "path_effects": halo},
-                )
+        look = {"color": COLOURS[label % 10], "marker": MARKERS[label % 10], "zorder": 1}
+        axes.scatter(*own.T, s=size, linewidths=0, rasterized=True, **look)
+        if len(of.classes) <= 20 and len(own):
+            where = {"ha": "center", "va": "center", "fontsize": 5.5, "zorder": 2, "path_effects": halo}
+            axes.text(*np.median(own, axis=0), name.replace("_", " "), parse_math=False, **where)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_box_aspect(1)

@@ -57,8 +57,8 @@ def _panel(axes: Axes, panel: Panel, labels: dict[str, bool]) -> None:
 
 
 def _many(axes: Axes, q: np.ndarray, classes: list[str], dataset: str):
-    """A matrix of too many classes to name each: ordered by superclass, whose names stand beside. The colours end at the
-    99.5th percentile."""
+    """A matrix of too many classes to name each: ordered by superclass, whose names stand beside. The colours end at
+    the 99.5th percentile."""
     from lls.data.superclasses import CIFAR100, superclasses
 
     groups = superclasses(dataset, classes)

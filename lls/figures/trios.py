@@ -1,6 +1,6 @@
 """Figure 6: three classes alone, each data set a line of panels.
 
-Below a panel: the cosine distance of the first two classes' centres, their mean distance to the third, and the ratio."""
+Below a panel: the cosine distance of the first two classes' centres, their mean distance to the third, their ratio."""
 
 from lls.figures import Figure, lacking
 from lls.figures.clusters import scatter, thinned, tsne
