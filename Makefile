@@ -1,7 +1,7 @@
 # make help lists what can be made. Every target that needs Python packages installs them into .venv first.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train data test runs plan tables table-N render tables-check time sync lint clean
+.PHONY: help setup train data test runs plan tables table-N render tables-check time figures claims report sync lint clean
 
 # the first interpreter found that is a Python 3.11 or 3.12 (some launchers exist without one behind them)
 PYTHON ?= $(shell for p in python3 python python3.12 python3.11; do \
@@ -46,7 +46,7 @@ plan: .venv/ready ## list the runs of the paper's tables: state, time left, comm
 tables: .venv/ready ## train what the paper's tables lack, and render them; SMOKE=1: all in small, in minutes, in outputs/smoke
 ifneq ($(SMOKE),)
 	@$(TABLES) run all figures --smoke $(ARGS)
-	@$(TABLES) time --smoke --rounds 5
+	@$(TABLES) time --smoke --rounds 3
 	@$(TABLES) render --smoke
 	@$(BIN)/python scripts/figures.py --smoke
 else
@@ -71,6 +71,14 @@ time: .venv/ready ## time the methods of Table 9, which take turns in one proces
 
 sync: .venv/ready ## send W&B the runs that it has not got
 	@$(BIN)/python scripts/sync.py $(ARGS)
+figures: .venv/ready ## draw the paper's figures from the runs that there are, or what ARGS="4 network=lenet budget=0.05" says
+	@$(BIN)/python scripts/figures.py $(ARGS)
+
+claims: .venv/ready ## decide the paper's claims by the runs that there are
+	@$(BIN)/python scripts/claims.py
+
+report: .venv/ready ## one page of it all: outputs/report.html
+	@$(BIN)/python scripts/report.py
 
 lint: .venv/ready ## check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
