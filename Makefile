@@ -71,6 +71,7 @@ time: .venv/ready ## time the methods of Table 9, which take turns in one proces
 
 sync: .venv/ready ## send W&B the runs that it has not got
 	@$(BIN)/python scripts/sync.py $(ARGS)
+
 figures: .venv/ready ## draw the paper's figures from the runs that there are, or what ARGS="4 network=lenet budget=0.05" says
 	@$(BIN)/python scripts/figures.py $(ARGS)
 

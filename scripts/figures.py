@@ -19,11 +19,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="N or key=value")
     parser.add_argument("--train", action="store_true", help="train missing runs first")
+    parser.add_argument("--smoke", action="store_true", help="of runs in their small form, in outputs/smoke")
     arguments = parser.parse_args()
     overrides = [word for word in arguments.words if "=" in word]
     chosen = [word for word in arguments.words if "=" not in word and word != "all"] or figures.names()
     for name in chosen:
-        figure = figures.load(name, overrides)
+        figure = figures.load(name, overrides, smoke=arguments.smoke)
         if arguments.train:
             for panel in figure.missing.values():
                 execute(panel.run, figure.needs[-1] if figure.needs else None)
