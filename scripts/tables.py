@@ -8,7 +8,7 @@
 
 TABLE is 1 to 9, another yaml of configs/table, or `all`, the paper's nine (of render: and ours). Overrides are those of
 train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: parts of names, separated by commas.
-`run all figures` trains what the figures need, too."""
+`run all figures` trains the figures' too; on a cluster: `run --launcher slurm hydra.launcher.partition=gpu`."""
 
 import argparse
 import sys
@@ -20,6 +20,8 @@ from lls.config import UserError
 from lls.planned import distinct
 from lls.tables import Table, load, names, runs_of
 from lls.tables.declaration import PAPER
+
+LAUNCHER = "hydra.launcher."  # with --launcher slurm: of the jobs, not of the runs
 
 
 def main() -> int:
@@ -40,16 +42,21 @@ def plan(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     from lls.runner import start
 
-    tables = _tables(arguments, PAPER)
-    runs = runs_of(tables)
+    runs = runs_of(_tables(arguments, PAPER))
     if "figures" in arguments.words:
         from lls import figures
 
         runs = distinct([*runs, *figures.runs_of(figures.names(), smoke=arguments.smoke)])
     try:
-        failures = start(runs, jobs=arguments.jobs, time_limit=arguments.time_limit, launcher=arguments.launcher)
-    finally:  # whatever is done by now
-        _write(tables, arguments)
+        failures = start(
+            runs,
+            jobs=arguments.jobs,
+            time_limit=arguments.time_limit,
+            launcher=arguments.launcher,
+            settings=[text for text in arguments.words if text.startswith(LAUNCHER)],
+        )
+    finally:
+        render(arguments)  # whatever is done by now
     return 1 if failures else 0
 
 
@@ -87,7 +94,7 @@ def time(arguments: argparse.Namespace) -> int:
 def _tables(arguments: argparse.Namespace, every: Sequence[str]) -> list[Table]:
     """The tables that the command line names, `every` for none or `all`."""
     wanted = [name for name in arguments.words if "=" not in name and name != "figures"]
-    overrides = [text for text in arguments.words if "=" in text]
+    overrides = [text for text in arguments.words if "=" in text and not text.startswith(LAUNCHER)]
     chosen = list(dict.fromkeys(name for word in wanted or ["all"] for name in (every if word == "all" else [word])))
     return [load(name, overrides, all_cells=arguments.all, smoke=arguments.smoke) for name in chosen]
 

@@ -7,15 +7,18 @@ import shlex
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
 from lls import config, planned, smoke
 from lls.config import UserError, compose
-from lls.runs import identity, needs
+from lls.planned import run_of
+from lls.runs import execute, identity, needs
 from lls.tables import load, names, runs_of
 from lls.tables.declaration import PAPER
+from lls.tables.mirror import mirror
 from lls.tables.render import ranks, render, text_of, title
 from lls.tables.results import finished, stale, tracked
 from lls.tables.values import Value, differences, values_of
@@ -430,3 +433,102 @@ def test_smoke_has_every_class_under_its_name(dataset):
     classes = smoke.class_names(dataset)
     assert len(classes) == len(set(classes)) == compose([f"dataset={dataset}"]).dataset.num_classes
     assert not any("/" in name for name in classes)
+
+
+def test_smoke_trains_a_table_to_its_last_cell(tmp_path, monkeypatch, capsys):
+    """Generated images, a narrow network, a Q of the full data that teaches a half of them; once is enough."""
+    monkeypatch.setattr(smoke, "class_names", lambda dataset: [*"0123456789"] if dataset == "fashionmnist" else ["0"])
+    smoke.make_data(tmp_path / "data")
+    where = [f"machine.output={tmp_path}", f"machine.data={tmp_path / 'data'}"]
+    table = load("6", ["columns=FMNIST", "rows=LLS", *where], smoke=True)
+    before = render(table, finished)
+    runs = runs_of([table])
+    assert [run.cfg.method.name for run in runs] == ["lls", "lls", "lls_st"]
+    for run in runs:
+        execute(run)
+    assert "· / 87.56" in before.md
+    assert "·" not in render(table, finished).csv + render(table, finished).md.split("Ours:")[0].partition("commits")[2]
+    capsys.readouterr()
+    execute(runs[0])
+    assert "already done" in capsys.readouterr().out
+    assert not list((tmp_path / "data").glob(".*"))
+
+
+# -- W&B -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """No key, no settings and no folder of the user's."""
+    for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def test_a_runs_group_is_its_table():
+    assert {run.cfg.machine.wandb_group for run in runs_of([load("8"), load("9")])} == {"table-8"}
+    given = load("8", ["machine.wandb_group=mine"])
+    assert {run.cfg.machine.wandb_group for run in runs_of([given])} == {"mine"}
+
+
+def test_tables_are_mirrored(home, tmp_path):
+    mirror([load("6"), load("7")], tmp_path, "offline")
+    found = sorted(tmp_path.glob("wandb/offline-run-*/files/media/table/*.json"))
+    assert [path.name.partition("_")[0] for path in found] == ["table-6", "table-7"]
+    text = json.loads(found[0].read_text())
+    assert text["columns"][:3] == [title(load("6")), "ImageNet100", "ImageNet100, paper"]
+    assert text["data"][3][:3] == ["LLS-ST", "·", "79.02"]
+
+
+def test_trouble_of_wandb_costs_no_table(home, tmp_path, monkeypatch, capsys):
+    def broken(**_):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("wandb.init", broken)
+    mirror([load("6")], tmp_path, "offline")
+    assert capsys.readouterr().out == "W&B gets no tables (out of order)\n"
+
+
+def test_sync_sends_what_wandb_has_not_got(tmp_path, monkeypatch, capsys):
+    runs = [run_of([f"machine.output={tmp_path}", f"seed={seed}"]) for seed in range(3)]
+    for run in runs:
+        run.write_config()
+        (run.folder / "metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.25}\n')
+    runs[2].finish({"top1": 90.0})
+    sent = {}
+
+    class Mirror:
+        settings = SimpleNamespace(mode="online")
+
+        def __init__(self, run):
+            self.rows, self.summary = sent.setdefault(run.id, []), {}
+
+        def log(self, row, step):
+            self.rows.append((step, row["loss"]))
+
+        def finish(self):
+            self.rows.append(self.summary)
+
+    known = [SimpleNamespace(id=runs[0].id, lastHistoryStep=2), SimpleNamespace(id=runs[1].id, lastHistoryStep=1)]
+    monkeypatch.setattr("wandb.login", lambda **_: True)
+    monkeypatch.setattr("wandb.Api", lambda: SimpleNamespace(runs=lambda project, lazy: known))
+    monkeypatch.setattr("lls.recorder.start_wandb", Mirror)
+    monkeypatch.setattr(sys, "argv", ["sync.py", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / "scripts" / "sync.py"), run_name="__main__")
+    assert not stopped.value.code
+    rows = [(1, 0.5), (2, 0.25)]
+    assert sent == {runs[1].id: [*rows, {}], runs[2].id: [*rows, {"top1": 90.0}]}
+    assert "2 runs sent; W&B had the other 1" in capsys.readouterr().out
+
+
+def test_sync_without_a_key_is_one_line(home, tmp_path, monkeypatch, capsys):
+    run = run_of([f"machine.output={tmp_path}"])
+    run.write_config()
+    (run.folder / "metrics.jsonl").write_text('{"epoch": 1}\n')
+    monkeypatch.setattr("wandb.login", lambda **_: False)
+    monkeypatch.setattr(sys, "argv", ["sync.py", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / "scripts" / "sync.py"), run_name="__main__")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: W&B can't be reached (no API key: run `wandb login`)\n"
