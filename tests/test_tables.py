@@ -364,7 +364,9 @@ def test_methods_take_turns(tmp_path):
     measured = json.loads(measure(runs, 3).read_text())["seconds_of_a_step"]
     assert {name: len(seconds) for name, seconds in measured.items()} == {"onehot": 3, "ls": 3, "lls": 3}
     assert minutes(runs[2]) == [second * 2500 * 2 / 60 for second in measured["lls"]]
-    assert "· / 142" not in render(table, finished).md
+    text = render(table, finished).md
+    assert "· / 142" not in text
+    assert "timed on cpu (" in text
 
 
 def test_nothing_run_is_a_dot_and_nothing_in_the_paper_a_dash(rendered):

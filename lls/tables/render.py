@@ -42,7 +42,13 @@ def facts(table: Table, values: Values) -> str:
     budgets = ", ".join(f"{budget:g}" for budget in sorted({run.cfg.budget for run in runs}))
     commits = ", ".join(sorted({commit for value in values.values() for commit in value.commits}))
     seeds = ", ".join(map(str, table.seeds))
-    return f"{metrics} · budget {budgets} · seeds {seeds} · commits {commits or 'none yet'}"
+    said = [metrics, f"budget {budgets}", f"seeds {seeds}", f"commits {commits or 'none yet'}"]
+    if timed := [run for cell in table.cells.values() if cell.metric == "minutes" for run in cell.runs]:
+        from lls.tables.timing import device
+
+        devices = sorted({where for run in timed if (where := device(run))})
+        said[-1] = f"timed on {'; '.join(devices) or 'nothing yet'}"
+    return " · ".join(said)
 
 
 def text_of(value: Value, digits: int, counted: bool = True) -> str:

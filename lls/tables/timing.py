@@ -87,15 +87,24 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
 def minutes(run: Run) -> list[float]:
     """Minutes that a run's training steps take, without evaluation, by each round of the paired measurement of its
     network; none where there is no such measurement."""
-    try:
-        found = json.loads(_path(run).read_text())
-    except (OSError, ValueError):
-        return []
-    seconds, images = found["seconds_of_a_step"].get(run.cfg.method.name), images_of(run)
+    seconds, images = _read(run).get("seconds_of_a_step", {}).get(run.cfg.method.name), images_of(run)
     if not seconds or images is None:
         return []
     steps = images[0] // run.cfg.train.batch_size * schedule(run.cfg.train, run.cfg.budget).epochs
     return [second * steps / 60 for second in seconds]
+
+
+def device(run: Run) -> str | None:
+    """Where that measurement was made; None where there is none."""
+    found = _read(run)
+    return f"{found['device']}, {found['precision']}" if found else None
+
+
+def _read(run: Run) -> dict:
+    try:
+        return json.loads(_path(run).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _path(run: Run) -> Path:
