@@ -130,7 +130,7 @@ def _check(parsed: list[Override]) -> DictConfig:
             raise UserError(f"{override.input_line}: {key} is decided by {key.partition('.')[0]}=...")
     cfg = _assembled(parsed)
     plain = _plain(cfg)
-    if missing := OmegaConf.missing_keys(cfg):
+    if missing := [key for key, value in flattened(plain).items() if value == "???"]:
         raise UserError(f"{min(missing)}=???: needs a value")
     _check_kinds(plain, schema)
     check_ranges(plain)

@@ -4,12 +4,13 @@ or the code that composes changes.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from lls import config, ranges, runs
 from lls.config import CONFIGS, compose
@@ -94,8 +95,20 @@ def _read(path: Path) -> dict:
 def _run(overrides: tuple[str, ...]) -> Run:
     key = json.dumps(overrides)
     if key not in _known():
-        _known()[key] = OmegaConf.to_container(compose(overrides), resolve=True)
+        *others, last = overrides or ("",)
+        if re.fullmatch(r"seed=\d{1,18}", last):
+            cfg = _composed(tuple(others)).copy()
+            cfg.seed = int(last.removeprefix("seed="))
+        else:
+            cfg = compose(overrides)
+        _known()[key] = OmegaConf.to_container(cfg, resolve=True)
     return _from(_known()[key])
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    """For all seeds: their number is the last of many runs' overrides."""
+    return compose(overrides)
 
 
 @cache

@@ -156,7 +156,7 @@ def _measure() -> Rate:
     from lls.networks import resnet
 
     device = machine.device("auto")
-    batch = 4 if device.type == "cpu" else 256
+    batch = 2 if device.type == "cpu" else 256
     net = resnet(100, 3, 32, 18, "small", "2x2").to(device, memory_format=torch.channels_last)
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     seconds = []
