@@ -161,7 +161,7 @@ def _watch(board: Board, submitted: dict[Path, str]) -> None:
 def _last_words(run: Run, job: str) -> list[str]:
     """The end of its log, and what SLURM says if it says something."""
     told = Path(run.cfg.machine.output) / "slurm" / job / f"{job}_0_log.out"
-    return [*last_lines(log_of(run)), *(line for line in last_lines(told) if "error" in line)]
+    return [*last_lines(log_of(run)), *[line for line in last_lines(told) if "error" in line][-2:]]
 
 
 def _note(run: Run) -> Path:
