@@ -1,7 +1,7 @@
 # make help lists what can be made. Every target that needs Python packages installs them into .venv first.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train test runs lint clean
+.PHONY: help setup train data test runs lint clean
 
 # the first interpreter found that is a Python 3.11 or 3.12 (some launchers exist without one behind them)
 PYTHON ?= $(shell for p in python3 python python3.12 python3.11; do \
@@ -28,6 +28,9 @@ setup: .venv/ready ## install everything into .venv (uv where there is one, else
 
 train: .venv/ready ## train: LLS on digits, or what ARGS="dataset=cifar100 method=lls" says
 	@$(BIN)/python train.py $(ARGS)
+
+data: .venv/ready ## check data sets, or fetch and unpack those of ARGS="tinyimagenet cub200"
+	@$(BIN)/python scripts/prepare_data.py $(ARGS)
 
 test: .venv/ready ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from omegaconf import DictConfig, OmegaConf
 
-from lls.augment import Mix
+from lls.augment import Augmentation
 from lls.config import UserError
 from lls.method import Method
 from lls.networks import Network
@@ -32,17 +32,19 @@ def build_method(cfg: DictConfig, num_classes: int, **lesson) -> Method:
 
 
 def build_network(cfg: DictConfig, num_classes: int, channels: int, size: int) -> Network:
-    """The network of configs/network/<name>.yaml for images `[channels, size, size]`. UserError where it can't be."""
+    """The network of configs/network/<name>.yaml for images `[channels, size, size]`, with random weights, whatever it
+    is to start from (lls/pretrained.py). UserError where it can't be."""
     from lls import networks
 
     keys = OmegaConf.to_container(cfg, resolve=True)
     keys.pop("name")
+    keys.pop("weights", None)
     builder = public_function(networks, keys.pop("family"), "network.family")
     return _called(builder, "network", num_classes=num_classes, channels=channels, size=size, **keys)
 
 
-def build_mix(cfg: DictConfig) -> Mix:
-    """The augmentation of configs/augment/<name>.yaml: mix(x, y) -> x, [(y, weight), ...]."""
+def build_augmentation(cfg: DictConfig) -> Augmentation:
+    """The augmentation of configs/augment/<name>.yaml, with its other keys. UserError for a value it refuses."""
     from lls import augment
 
     keys = OmegaConf.to_container(cfg, resolve=True)

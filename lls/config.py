@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 # configs/hydra/launcher/submitit_slurm.yaml is meant to stand in for the plugin's own of the same name
 warnings.filterwarnings("ignore", "(?s).*automatic_schema_matching", UserWarning)
@@ -102,6 +102,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 DECIDED = ("dataset.source", "network.family")  # by the option, as are the names
 TEXT_OR_LIST = ("method.terms",)
+OR_NULL = ("network.weights", "dataset.pretrained", "dataset.crop", "dataset.resize", "dataset.keep_aspect")
 
 
 def _check(parsed: list[Override]) -> DictConfig:
@@ -131,10 +132,11 @@ def _check(parsed: list[Override]) -> DictConfig:
         if key in DECIDED or (key.endswith(".name") and key.count(".") == 1):
             raise UserError(f"{override.input_line}: {key} is decided by {key.partition('.')[0]}=...")
     cfg = _compose([override.input_line for override in parsed])
+    plain = _plain(cfg)
     if missing := OmegaConf.missing_keys(cfg):
         raise UserError(f"{min(missing)}=???: needs a value")
-    _check_kinds(_plain(cfg), schema)
-    check_ranges(_plain(cfg))
+    _check_kinds(plain, schema)
+    check_ranges(plain)
     return cfg
 
 
@@ -166,6 +168,8 @@ def _check_kinds(cfg: dict, schema: dict, path: str = "") -> None:
 def _same_kind(key: str, value: object, want: object) -> bool:
     if want is None:
         return not isinstance(value, dict)  # only its owner can judge
+    if value is None and key in OR_NULL:
+        return True
     if isinstance(want, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(want) or (key in TEXT_OR_LIST and isinstance(value, list))
@@ -208,6 +212,8 @@ def _compose(overrides: list[str]) -> DictConfig:
 def _plain(cfg: DictConfig) -> dict:
     try:
         return OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationKeyError as error:  # a choice among keys, such as dataset.classes
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0].lower()}") from None
     except OmegaConfBaseException as error:
         raise UserError(one_line(error)) from None
 

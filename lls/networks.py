@@ -1,4 +1,4 @@
-"""The paper's networks as trunk, neck and classifier; the blocks are torchvision's.
+"""The paper's networks, and timm's, as trunk, neck and classifier; the blocks are torchvision's.
 
 A builder is a public function `family(num_classes, channels, size, **keys)` of this module, named by a yaml of
 configs/network with the keys it takes. It raises ValueError for images it can't take.
@@ -6,6 +6,7 @@ configs/network with the keys it takes. It raises ValueError for images it can't
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 
@@ -66,20 +67,13 @@ def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, po
     """
     import torchvision.models.resnet as tv  # here, so that a LeNet run does not wait for torchvision
 
-    if stem not in ("small", "imagenet"):
-        raise ValueError(f"stem={stem}: must be one of small, imagenet")
     if pool not in ("2x2", "global"):
         raise ValueError(f"pool={pool}: must be one of 2x2, global")
     blocks = {18: tv.BasicBlock, 34: tv.BasicBlock, 50: tv.Bottleneck, 101: tv.Bottleneck}
     layers = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3]}
     if depth not in blocks:
         raise ValueError(f"depth={depth}: must be one of {', '.join(map(str, blocks))}")
-    reduction = 8 if stem == "small" else 32
-    if size < reduction:
-        raise ValueError(
-            f"ResNet with the {stem} stem needs images of at least {reduction}x{reduction}, not {size}x{size}"
-        )
-
+    reduction = _reduction(stem, size, "ResNet")
     net = tv.ResNet(blocks[depth], layers[depth], num_classes=1)
     width = net.fc.in_features
     if stem == "small":
@@ -93,6 +87,89 @@ def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, po
     )
     neck = nn.Sequential(nn.AdaptiveAvgPool2d(cells), nn.Flatten())
     return Network(trunk, neck, nn.Linear(width * cells**2, num_classes), pooled=cells)
+
+
+def mobilenetv2(num_classes: int, channels: int, size: int, stem: str) -> Network:
+    """MobileNetV2 (Sandler et al., 2018) of width 1, from torchvision, with its dropout of 0.2 before the classifier.
+
+    stem: `imagenet`, or `small` as is usual on CIFAR: the first two of the five strides are 1.
+    """
+    import torchvision.models.mobilenetv2 as tv
+
+    _reduction(stem, size, "MobileNetV2")
+    net = tv.MobileNetV2(num_classes=1)
+    first, third = net.features[0], net.features[2].conv[1]
+    if channels != 3:
+        first[0] = nn.Conv2d(channels, 32, 3, stride=2, padding=1, bias=False)
+        nn.init.kaiming_normal_(first[0].weight, mode="fan_out")  # as torchvision does
+    if stem == "small":
+        first[0].stride = third[0].stride = (1, 1)
+    neck = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2))
+    classifier = nn.Linear(net.last_channel, num_classes)
+    nn.init.normal_(classifier.weight, 0, 0.01)  # as torchvision does
+    nn.init.zeros_(classifier.bias)
+    return Network(nn.Sequential(OrderedDict(features=net.features)), neck, classifier, pooled=1)
+
+
+def timm(num_classes: int, channels: int, size: int, model: str) -> Network:
+    """Any classification network of timm by its name; a tag after a dot, as in `resnet50.tv_in1k`, says whose weights
+    are meant, and where they lie (lls/pretrained.py)."""
+    import timm as library  # here: it costs seconds
+
+    try:
+        body = library.create_model(model, num_classes=0, in_chans=channels)
+    except (RuntimeError, ValueError, TypeError) as error:
+        known = library.list_models(f"*{model.partition('.')[0]}*")[:5]
+        near = f"; there are {', '.join(known)} ..." if known else ""
+        raise ValueError(f"model={model}: timm can't build it ({' '.join(str(error).split())}){near}") from None
+    trunk = TimmTrunk(body)
+    example = torch.linspace(-1, 1, 2 * channels * size * size).view(2, channels, size, size)
+    body.eval()
+    with torch.no_grad():
+        try:
+            features = trunk(example)
+            embedded = body.forward_head(features, pre_logits=True)
+        except (RuntimeError, AssertionError, ValueError) as error:  # a vision transformer knows one size only
+            reason = " ".join(str(error).split())[:160]
+            raise ValueError(f"model={model} can't take images of {size}x{size} ({reason})") from None
+    body.train()
+    averaged = features.mean((2, 3)) if features.dim() == 4 else None
+    pooled = 1 if averaged is not None and averaged.shape == embedded.shape and averaged.allclose(embedded) else None
+    return Network(trunk, TimmNeck(body), nn.Linear(embedded.shape[1], num_classes), pooled)
+
+
+class TimmTrunk(nn.Module):
+    """A network of timm up to its last feature map."""
+
+    def __init__(self, body: nn.Module):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body.forward_features(x)
+
+
+class TimmNeck(nn.Module):
+    """The rest of it, without the classifier. Its parameters are the trunk's, which must be the only one to list them."""
+
+    def __init__(self, body: nn.Module):
+        super().__init__()
+        self.body = [body]  # a list hides it from parameters() and state_dict()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.body[0].forward_head(features, pre_logits=True)
+
+
+def _reduction(stem: str, size: int, name: str) -> int:
+    """By how much a network with this stem reduces the sides of an image; ValueError if nothing were left."""
+    if stem not in ("small", "imagenet"):
+        raise ValueError(f"stem={stem}: must be one of small, imagenet")
+    reduction = 8 if stem == "small" else 32
+    if size < reduction:
+        raise ValueError(
+            f"{name} with the {stem} stem needs images of at least {reduction}x{reduction}, not {size}x{size}"
+        )
+    return reduction
 
 
 def _only_32(size: int, name: str) -> None:

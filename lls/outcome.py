@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import torch
 
 from lls import machine
-from lls.data import TestBatches
+from lls.data.batches import TestBatches
 from lls.data.superclasses import superclasses
 from lls.evaluate import predict
 from lls.files import write_whole

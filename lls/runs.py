@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config import UserError, teacher_of
+from lls.config import CONFIGS, UserError, teacher_of
 from lls.files import set_aside, write_whole
 
 RUNS = "runs"
@@ -222,7 +222,10 @@ def all_runs(output: Path) -> Iterator[Run]:
 
 def run_in(folder: Path) -> Run:
     """The run that a folder holds, wherever it is and whatever it is called."""
-    run = Run(OmegaConf.load(folder / "config.yaml"))
+    stored, defaults = OmegaConf.load(folder / "config.yaml"), OmegaConf.load(CONFIGS / "train.yaml")
+    for section in ("dataset", "machine"):  # keys that came later than the run: nulls, and what is no part of it
+        stored[section] = OmegaConf.merge(defaults[section], stored[section])
+    run = Run(stored)
     run.folder, run.id = folder, folder.name
     return run
 

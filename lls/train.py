@@ -9,15 +9,16 @@ import torch
 from torch import nn
 
 from lls import machine
-from lls.augment import Mix
-from lls.build import build_method, build_mix, build_network
+from lls.augment import Augmentation
+from lls.build import build_augmentation, build_method, build_network
 from lls.checkpoint import resume, state_of
 from lls.config import Diverged, UserError
-from lls.data import Source, TestBatches, TrainBatches, find, kept_classes, load, take
+from lls.data import Source, feed, find, kept_classes
 from lls.evaluate import evaluate
 from lls.method import Batch, Method
 from lls.networks import Network
 from lls.outcome import outcome
+from lls.pretrained import start_from
 from lls.progress import Progress
 from lls.recorder import Recorder
 from lls.runs import Run
@@ -32,7 +33,7 @@ class Prepared(NamedTuple):
     source: Source
     net: Network
     method: Method
-    mix: Mix
+    augmentation: Augmentation
 
 
 def prepare(run: Run) -> Prepared:
@@ -45,12 +46,13 @@ def prepare(run: Run) -> Prepared:
     num_classes = kept_classes(source.num_classes, cfg.dataset.subset)
     torch.manual_seed(cfg.seed)
     net = build_network(cfg.network, num_classes, cfg.dataset.channels, cfg.dataset.size)
+    start_from(net, cfg.network, cfg.dataset.channels, Path(cfg.machine.data))
     method = build_method(cfg.method, num_classes, **stand_in(cfg.method, num_classes))
     try:
         method.prepare(net)
     except ValueError as error:
         raise UserError(f"method.{error}") from None
-    return Prepared(device, source, net, method, build_mix(cfg.augment))
+    return Prepared(device, source, net, method, build_augmentation(cfg.augment))
 
 
 def train(run: Run, prepared: Prepared) -> dict:
@@ -58,8 +60,8 @@ def train(run: Run, prepared: Prepared) -> dict:
 
     Its teacher, if it has one, is finished."""
     cfg, plan = run.cfg, schedule(run.cfg.train, run.cfg.budget)
-    device, source, net, method, mix = prepared
-    images = take(load(cfg.dataset, Path(cfg.machine.data), source), cfg.dataset.subset, cfg.seed)
+    device, source, net, method, augmentation = prepared
+    images = feed(cfg, source, device)
     if taught := lesson(run, images.classes, device):
         method = build_method(cfg.method, len(images.classes), **taught)
     net.to(device, memory_format=torch.channels_last)
@@ -73,18 +75,7 @@ def train(run: Run, prepared: Prepared) -> dict:
         nesterov=cfg.train.nesterov,
         fused=True,
     )
-    look = {"mean": list(cfg.dataset.mean), "std": list(cfg.dataset.std), "device": device}
-    batches = TrainBatches(
-        images.train_x,
-        images.train_y,
-        batch_size=cfg.train.batch_size,
-        seed=cfg.seed,
-        crop_padding=cfg.dataset.crop_padding,
-        padding_mode=cfg.dataset.padding_mode,
-        flip=cfg.dataset.flip,
-        **look,
-    )
-    test = TestBatches(images.test_x, images.test_y, **look)
+    batches, test = images.train(augmentation.pixels), images.plain("test")
 
     torch.manual_seed(cfg.seed)  # whatever the teacher drew
     run.write_config()
@@ -99,7 +90,7 @@ def train(run: Run, prepared: Prepared) -> dict:
             started, total = time.perf_counter(), torch.zeros((), device=device)
             net.train()
             for x, y in batches.epoch(epoch):
-                x, labels = mix(x, y)
+                x, labels = augmentation.mix(x, y)
                 with machine.autocast(device, cfg.machine.precision):
                     logits, features = forward(x)
                 seen = Batch(logits.float(), y, x, features, net)

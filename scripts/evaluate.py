@@ -18,7 +18,7 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
 
     from lls import machine
     from lls.build import build_network
-    from lls.data import TestBatches, find, load, take
+    from lls.data import feed, find
     from lls.evaluate import evaluate
 
     cfg = run.cfg
@@ -31,12 +31,11 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
         raise UserError(f"{run.folder}/last.pt {reason}: remove the folder and train the run again") from None
     device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
     machine.set_precision(cfg.machine.precision)
-    images = take(load(cfg.dataset, folder, find(cfg.dataset, folder)), cfg.dataset.get("subset"), cfg.seed)
+    images = feed(cfg, find(cfg.dataset, folder), device)
     net = build_network(cfg.network, len(images.classes), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last)
-    test = TestBatches(images.test_x, images.test_y, list(cfg.dataset.mean), list(cfg.dataset.std), device)
-    return evaluate(net, test, cfg.machine.precision), state["rows"][-1]
+    return evaluate(net, images.plain("test"), cfg.machine.precision), state["rows"][-1]
 
 
 def main() -> None:

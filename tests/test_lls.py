@@ -12,6 +12,7 @@ from lls.method import Batch
 from lls.methods.lls import LLS, ROWS
 from lls.methods.ls import LS
 from lls.methods.onehot import OneHot
+from lls.symmetric_kl import symmetric_kl
 
 ALPHAS = (0.05, 0.1, 0.5, 0.999, 1.0)
 
@@ -106,6 +107,31 @@ def test_rows_of_absent_classes_get_exactly_no_gradient():
     assert not to_q[[0, 2, 3, 5, 6]].any()
     assert to_q[[1, 4]].abs().sum() > 0
     assert to_q.sum(-1).abs().max() < 1e-15  # the softmax leaves no gradient along the all-ones direction
+
+
+@pytest.mark.parametrize("alpha", [1e-4, *ALPHAS])
+@pytest.mark.parametrize("k", [2, 10, 200])
+@pytest.mark.parametrize("spread", [0.1, 3.0, 1e3])
+def test_the_closed_form_is_the_sum_of_the_literal_terms(k, alpha, spread):
+    """Value and both gradients, to 1e-9 of what the terms and autograd give; a weight of the loss included."""
+    method, z, y = case(k=k, b=32, alpha=alpha, spread=spread)
+    closed, literal = 3 * method(z, y), 1.5 * sum(term.mean() for term in method.terms(Batch(z, y)))
+    torch.testing.assert_close(closed, literal, rtol=1e-9, atol=1e-12)
+    for a, b in zip(gradients(closed, z, method.q), gradients(literal, z, method.q), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12 * spread)
+
+
+def test_the_closed_form_leaves_its_arguments_alone():
+    method, z, y = case()
+    before = z.detach().clone(), method.q.detach().clone()
+    loss = symmetric_kl(z, method.q, y)
+    first = torch.autograd.grad(loss, (z, method.q), retain_graph=True)
+    gradients_again = torch.autograd.grad(loss, (z, method.q))
+    assert all(torch.equal(a, b) for a, b in zip(first, gradients_again, strict=True))
+    assert torch.equal(z, before[0])
+    assert torch.equal(method.q, before[1])
+    with torch.no_grad():
+        assert torch.equal(symmetric_kl(z, method.q, y), loss)
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -5,7 +5,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lls.build import build_method, build_network
-from lls.config import compose, options
+from lls.config import UserError, compose, options
 
 COUNTS = {  # (network, channels, size, classes): trainable parameters
     ("resnet18", 3, 64, 200): 11_578_632,
@@ -20,11 +20,36 @@ COUNTS = {  # (network, channels, size, classes): trainable parameters
     ("alexnet", 1, 32, 10): 2_456_778,
     ("lenet", 3, 32, 10): 62_006,
     ("lenet", 1, 32, 10): 61_706,
+    # torchvision's own counts with their 1,000 classes replaced
+    ("mobilenetv2", 3, 224, 200): 2_223_872 + 1281 * 200,
+    ("mobilenetv2", 3, 224, 102): 2_223_872 + 1281 * 102,
+    ("resnet18", 3, 224, 200): 11_176_512 + 513 * 200,
+    ("resnet50", 3, 224, 200): 23_508_032 + 2049 * 200,
+    ("resnet101", 3, 224, 200): 42_500_160 + 2049 * 200,
+    ("resnet18", 3, 224, 102): 11_176_512 + 513 * 102,
+    ("resnet50", 3, 224, 102): 23_508_032 + 2049 * 102,
+    ("resnet101", 3, 224, 102): 42_500_160 + 2049 * 102,
+    ("resnet18", 3, 224, 100): 11_176_512 + 513 * 100,
+    ("resnet50", 3, 224, 100): 23_508_032 + 2049 * 100,
+    ("resnet18", 3, 64, 10): 11_168_832 + 2049 * 10,
+}
+
+PAIRS = {  # what the paper's tables and figures train
+    "cifar100": ("resnet18", "resnet34", "resnet50", "resnet101"),
+    "tinyimagenet": ("resnet18", "resnet50", "resnet101"),
+    "svhn": ("lenet",),
+    "cifar10": ("alexnet",),
+    "fashionmnist": ("alexnet", "lenet"),
+    "animals10n": ("resnet18",),
+    "imagenet100": ("resnet18", "resnet50"),
+    "cub200": ("mobilenetv2", "resnet18", "resnet50", "resnet101"),
+    "flowers102": ("mobilenetv2", "resnet18", "resnet50", "resnet101"),
 }
 
 
 def build(name, channels, size, classes, *overrides):
-    return build_network(compose([f"network={name}", *overrides]).network, classes, channels, size)
+    stem = "dataset=cub200" if size == 224 else "dataset=cifar100"
+    return build_network(compose([stem, f"network={name}", *overrides]).network, classes, channels, size)
 
 
 def trainable(*modules):
@@ -48,7 +73,22 @@ def test_global_pooling():
     assert trainable(build("resnet18", 3, 32, 100, "network.pool=global")) == COUNTS["resnet18", 3, 32, 100]
 
 
-@pytest.mark.parametrize("name", options("network"))
+@pytest.mark.parametrize(("dataset", "network"), [(d, n) for d, networks in PAIRS.items() for n in networks])
+def test_every_pair_of_the_tables_has_its_count(dataset, network):
+    cfg = compose([f"dataset={dataset}", f"network={network}"])
+    data = cfg.dataset
+    net = build_network(cfg.network, data.num_classes, data.channels, data.size)
+    assert trainable(net) == COUNTS[network, data.channels, data.size, data.num_classes]
+
+
+def test_every_dataset_is_among_the_pairs_with_the_papers_network():
+    ours = {"digits", "imagefolder"}
+    assert set(PAIRS) == set(options("dataset")) - ours
+    for dataset, networks in PAIRS.items():
+        assert compose([f"dataset={dataset}"]).network.name in networks
+
+
+@pytest.mark.parametrize("name", sorted(set(options("network")) - {"timm"}))
 def test_logits_come_from_the_classifier_on_the_penultimate_features(name):
     net = build(name, 3, 32, 7).eval()
     x = torch.randn(2, 3, 32, 32)
@@ -56,6 +96,53 @@ def test_logits_come_from_the_classifier_on_the_penultimate_features(name):
     assert logits.shape == (2, 7)
     assert features.dim() == 4
     assert torch.equal(net.classifier(net.embed(x)), logits)
+
+
+@pytest.mark.parametrize(("model", "pooled"), [("resnet10t", 1), ("mobilenetv3_small_050", None), ("levit_128s", None)])
+def test_any_network_of_timm(model, pooled):
+    """pooled: whether the classifier can be applied at every location of the last feature map."""
+    net = build("timm", 3, 224, 7, f"network.model={model}", "network.weights=null").eval()
+    x = torch.randn(2, 3, 224, 224)
+    logits, features = net(x)
+    assert logits.shape == (2, 7)
+    assert net.pooled == pooled
+    assert torch.equal(net.classifier(net.embed(x)), logits)
+    assert len(list(net.parameters())) == len(dict(net.named_parameters(remove_duplicate=False)))
+    if pooled:
+        torch.testing.assert_close(net.classifier(features.mean((2, 3))), logits)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "size", "said"),
+    [
+        (
+            ("network=timm", "network.model=resnet999"),
+            32,
+            r"network.model=resnet999: timm can't build it .Unknown model",
+        ),
+        (("network=timm", "network.model=resnet"), 32, "there are .*resnet"),
+        (("network=timm", "network.model=vit_tiny_patch16_224"), 32, "can't take images of 32x32"),
+        (("network=mobilenetv2", "network.stem=imagenet"), 16, "MobileNetV2 with the imagenet stem needs .* 32x32"),
+        (("network=mobilenetv2", "network.stem=big"), 32, "network.stem=big: must be one of small, imagenet"),
+        (("network=lenet",), 224, "LeNet takes images of 32x32, not 224x224"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_one_line(overrides, size, said):
+    with pytest.raises(UserError, match=said) as refused:
+        build_network(compose(overrides).network, 7, 3, size)
+    assert "\n" not in str(refused.value)
+
+
+def test_mobilenetv2_is_torchvisions():
+    """The same logits from the same weights; on small images its last map is 4x4 where the stem is small."""
+    from torchvision.models import mobilenet_v2
+
+    net, theirs = build("mobilenetv2", 3, 224, 1000).eval(), mobilenet_v2().eval()
+    net.trunk.features.load_state_dict(theirs.features.state_dict())
+    net.classifier.load_state_dict(theirs.classifier[1].state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(net(x)[0], theirs(x))
+    assert build("mobilenetv2", 3, 32, 10).eval()(torch.randn(1, 3, 32, 32))[1].shape == (1, 1280, 4, 4)
 
 
 @pytest.mark.parametrize(("size", "map_side", "width"), [(8, 1, 512), (32, 4, 512), (64, 8, 2048), (96, 12, 2048)])

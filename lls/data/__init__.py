@@ -1,8 +1,7 @@
-"""Where images come from (sources), the cache of decoded ones, and how they reach the network (batches)."""
+"""Where images come from (sources), how they are kept (cache, store), and how they reach the network (feed)."""
 
-from lls.data.batches import TestBatches, TrainBatches
-from lls.data.cache import load
-from lls.data.sources import Images, Source, find
-from lls.data.subset import kept_classes, take
+from lls.data.feed import feed
+from lls.data.sources import Images, Listing, Source, find
+from lls.data.subset import kept_classes
 
-__all__ = ["Images", "Source", "TestBatches", "TrainBatches", "find", "kept_classes", "load", "take"]
+__all__ = ["Images", "Listing", "Source", "feed", "find", "kept_classes"]

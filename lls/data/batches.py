@@ -6,7 +6,7 @@ Against PIL this takes about a hundredth of the time, so there are no worker pro
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,33 +14,49 @@ from torch import Tensor
 from lls.config import UserError
 
 
-def generator(seed: int, epoch: int) -> torch.Generator:
-    """The CPU generator of an epoch: a function of (seed, epoch) alone, so that a resumed run meets the same epochs."""
-    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+def generator(*of: int) -> torch.Generator:
+    """The CPU generator of (seed, epoch), or of an image of it, (seed, epoch, index): a function of these alone, so that
+    a resumed run meets the same epochs."""
+    digest = hashlib.sha256("/".join(map(str, of)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-class _Resident:
-    """uint8 images `[N, H, W, C]` and labels, on the device if they fit there, and their normalisation."""
+def too_few(batch_size: int, images: int) -> UserError:
+    """The error of a batch that can't be filled."""
+    return UserError(f"train.batch_size={batch_size}: there are only {images} training images; take a smaller one")
 
-    def __init__(self, x: Tensor, y: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device):
-        home = device if _fits(x, device) else torch.device("cpu")
-        self.x, self.y, self.device = x.to(home), y.to(home), device
-        scale = 1 / (255 * torch.tensor(std))
-        self.scale, self.shift = scale.to(device), (-torch.tensor(mean) / torch.tensor(std)).to(device)
+
+class Normalised:
+    """From pixels to the network's input, on its device."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device):
+        mean, std = torch.tensor(list(mean)), torch.tensor(list(std))
+        self.device, self.scale, self.shift = device, (1 / (255 * std)).to(device), (-mean / std).to(device)
 
     def normalised(self, x: Tensor) -> Tensor:
         """uint8 `[B, H, W, C]` to float32 `[B, C, H, W]` in channels_last: (x/255 - mean) / std."""
-        x = x.to(self.device, non_blocking=True).float()
-        return torch.addcmul(self.shift, x, self.scale).permute(0, 3, 1, 2)
+        return torch.addcmul(self.shift, x.float(), self.scale).permute(0, 3, 1, 2)
+
+
+class _Resident(Normalised):
+    """uint8 images `[N, H, W, C]` and labels, on the device if they fit there."""
+
+    def __init__(self, x: Tensor, y: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device):
+        super().__init__(mean, std, device)
+        home = device if _fits(x, device) else torch.device("cpu")
+        self.x, self.y = x.to(home), y.to(home)
+
+    def there(self, x: Tensor) -> Tensor:
+        return x.to(self.device, non_blocking=True)
 
 
 class TrainBatches(_Resident):
     """Shuffled, augmented training batches; the last incomplete one of an epoch is dropped.
 
     x: uint8 `[N, H, W, C]`; y: int64 `[N]`. Each image is padded by `crop_padding` pixels a side (black, or mirrored
-    with padding_mode="reflect"), cut at a random place and, if `flip`, mirrored half of the time. `len()` is the number
-    of batches in an epoch. Raises UserError where there are fewer images than a batch holds.
+    with padding_mode="reflect"), cut at a random place and, if `flip`, mirrored half of the time; `pixels` then changes
+    the uint8 batch `[B, H, W, C]` on the device. `len()` is the number of batches in an epoch. Raises UserError where
+    there are fewer images than a batch holds.
     """
 
     def __init__(
@@ -55,19 +71,13 @@ class TrainBatches(_Resident):
         crop_padding: int = 0,
         padding_mode: str = "zeros",
         flip: bool = False,
+        pixels: Callable[[Tensor], Tensor] | None = None,
         device: torch.device | str = "cpu",
     ):
         if len(y) < batch_size:
-            raise UserError(
-                f"train.batch_size={batch_size}: there are only {len(y)} training images; take a smaller one"
-            )
-        self.n, self.batch_size, self.seed, self.shifts, self.flip = (
-            len(y),
-            batch_size,
-            seed,
-            2 * crop_padding + 1,
-            flip,
-        )
+            raise too_few(batch_size, len(y))
+        self.n, self.batch_size, self.seed, self.pixels = len(y), batch_size, seed, pixels
+        self.shifts, self.flip = 2 * crop_padding + 1, flip
         height, width, channels = x.shape[1:]
         super().__init__(_padded(x, crop_padding, padding_mode, flip), y, mean, std, torch.device(device))
         image, row, pixel, _ = self.x.stride()
@@ -91,7 +101,8 @@ class TrainBatches(_Resident):
         chosen = torch.stack([order, order + mirrored, *crops]).to(self.x.device)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             label_of, image, dy, dx = chosen[:, start : start + self.batch_size]
-            yield self.normalised(self.windows[image, dy, dx]), self.y[label_of].to(self.device, non_blocking=True)
+            x = self.there(self.windows[image, dy, dx])
+            yield self.normalised(self.pixels(x) if self.pixels else x), self.there(self.y[label_of])
 
 
 class TestBatches(_Resident):
@@ -102,7 +113,7 @@ class TestBatches(_Resident):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for x, y in zip(self.x.split(self.batch_size), self.y.split(self.batch_size), strict=True):
-            yield self.normalised(x), y.to(self.device, non_blocking=True)
+            yield self.normalised(self.there(x)), self.there(y)
 
 
 def _padded(x: Tensor, padding: int, mode: str, flip: bool) -> Tensor:

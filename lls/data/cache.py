@@ -20,7 +20,7 @@ def load(dataset: DictConfig, folder: Path, source: Source) -> Images:
     """The images of `source`, from the cache `folder/cache/` where it is there and up to date, else decoded into it.
 
     Processes that start together decode once. A folder that can't be written costs the decoding every time."""
-    path = folder / "cache" / f"{dataset.name}-{dataset.size}px-{_digest(dataset)}.safetensors"
+    path = folder / "cache" / f"{dataset.name}-{dataset.size}px-{digest(dataset)}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{path}.lock").acquire()
@@ -52,7 +52,8 @@ def _read(path: Path, fingerprint: str) -> Images | None:
         return None
 
 
-def _digest(dataset: DictConfig) -> str:
+def digest(dataset: DictConfig) -> str:
     """What decides the decoded pixels, beside the source's own files."""
     made_of = [DECODER, dataset.source, dataset.get("root"), dataset.channels, dataset.size, dataset.get("geometry")]
+    made_of += [dataset.classes] if "classes" in dataset else []
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:8]

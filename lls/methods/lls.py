@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lls.divergences import cross_entropy, entropy, log_mixture
 from lls.method import Batch, Method
+from lls.symmetric_kl import symmetric_kl
 
 # Table 4: which terms each row keeps, in the order H(t, p), H(p, t), -H(p), -H(t).
 ROWS = {
@@ -57,6 +58,9 @@ class LLS(Method):
         self.q = nn.Parameter(torch.zeros(num_classes, num_classes))
 
     def loss(self, batch: Batch) -> Tensor:
+        if self.weights == ROWS["lls"]:
+            logits = batch.logits
+            return symmetric_kl(logits, self.q.to(logits.dtype), batch.y, self.alpha, self.scale)
         return self.scale * sum(w * term.mean() for w, term in zip(self.weights, self.terms(batch), strict=True) if w)
 
     def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,0 +1,128 @@
+"""What is published of each data set: its archives with their MD5s, and how many images each of its classes has.
+
+These are tables, in the place of which the tests put their own. ImageNet-100 is two data sets, one for each of its
+lists of classes.
+"""
+
+from typing import NamedTuple
+
+MB = 1_000_000
+
+
+class Archive(NamedTuple):
+    path: str  # under the data folder
+    url: str | None  # None: it has to be asked for
+    md5: str | None  # None: none is published
+
+
+class Split(NamedTuple):
+    total: int | None  # None: not published
+    each: int | range | tuple[int, ...] | None = None  # images of every class, their range, or one number a class
+
+
+class Counts(NamedTuple):
+    train: Split
+    test: Split
+
+
+COUNTS = {
+    "fashionmnist": Counts(Split(60_000, 6_000), Split(10_000, 1_000)),
+    "cifar10": Counts(Split(50_000, 5_000), Split(10_000, 1_000)),
+    "cifar100": Counts(Split(50_000, 500), Split(10_000, 100)),
+    "svhn": Counts(
+        Split(73_257, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)),
+        Split(26_032, (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595)),
+    ),
+    "tinyimagenet": Counts(Split(100_000, 500), Split(10_000, 50)),
+    "animals10n": Counts(Split(50_000), Split(5_000)),
+    # 732 to 1,300 is what ImageNet's classes have; of Kaggle's 100 classes no exact total is published
+    "imagenet100_kaggle": Counts(Split(None, range(732, 1301)), Split(5_000, 50)),
+    "imagenet100_cmc": Counts(Split(126_689, range(732, 1301)), Split(5_000, 50)),
+    "cub200": Counts(Split(5_994), Split(5_794)),
+    "flowers102": Counts(Split(1_020, 10), Split(6_149)),
+}
+
+# in bytes, about: the archives as they are fetched, and what they are unpacked to (small files fill whole blocks)
+SIZES = {
+    "fashionmnist": (31 * MB, 55 * MB),
+    "cifar10": (170 * MB, 186 * MB),
+    "cifar100": (169 * MB, 186 * MB),
+    "svhn": (246 * MB, 0),
+    "tinyimagenet": (248 * MB, 510 * MB),
+    "animals10n": (85 * MB, 230 * MB),
+    "imagenet100_kaggle": (17_000 * MB, 17_500 * MB),
+    "imagenet100_cmc": (144_500 * MB, 15_000 * MB),
+    "cub200": (1_151 * MB, 1_250 * MB),
+    "flowers102": (345 * MB, 370 * MB),
+}
+
+ILSVRC = (
+    Archive("ILSVRC2012/ILSVRC2012_img_train.tar", None, "1d675b47d978889d74fa0da5fadfb00e"),
+    Archive("ILSVRC2012/ILSVRC2012_img_val.tar", None, "29b22e2961454d5413ddabcf34fc5622"),
+    Archive("ILSVRC2012/ILSVRC2012_devkit_t12.tar.gz", None, "fa75699e90414af021442c21a62c3abf"),
+)
+ARCHIVES = {
+    "tinyimagenet": (
+        Archive(
+            "tiny-imagenet-200.zip",
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            "90528d7ca1a48142e341f4ef8d21d0de",
+        ),
+    ),
+    "cub200": (
+        Archive(
+            "CUB_200_2011.tgz",
+            "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+            "97eceeb196236b17998738112f37df78",
+        ),
+    ),
+    "animals10n": (Archive("animals10n/raw_image_ver.zip", None, None),),
+    "imagenet100_kaggle": (Archive("imagenet100/archive.zip", None, None),),
+    "imagenet100_cmc": ILSVRC,
+}
+
+# other places and names under which the archives of a data set are looked for
+ALTERNATIVES = {
+    "animals10n": ((Archive("raw_image_ver.zip", None, None),),),
+    "imagenet100_kaggle": (
+        (Archive("imagenet100/imagenet100.zip", None, None),),  # as Kaggle's own command names it
+        (Archive("imagenet100.zip", None, None),),
+        ILSVRC,
+    ),
+}
+
+TO_GET = {
+    "animals10n": "ask for the raw images at https://dm.kaist.ac.kr/datasets/animal-10n (a form), and put "
+    "raw_image_ver.zip at {folder}/animals10n/raw_image_ver.zip",
+    "imagenet100_kaggle": "download https://www.kaggle.com/datasets/ambityga/imagenet100 (an account is needed) to "
+    "{folder}/imagenet100/archive.zip (or have ILSVRC2012 in {folder}/ILSVRC2012, as the other list does)",
+    "imagenet100_cmc": "download ImageNet's ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
+    "ILSVRC2012_devkit_t12.tar.gz from https://image-net.org (an account is needed) to {folder}/ILSVRC2012/, or link "
+    "an unpacked ILSVRC2012, with train/WNID/* and val/WNID/*, as {folder}/ILSVRC2012",
+}
+
+TORCHVISION = {"fashionmnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
+
+
+def archives(name: str) -> tuple[Archive, ...]:
+    """The archives of a data set; those of torchvision's five are the ones that torchvision names."""
+    if name in ARCHIVES:
+        return ARCHIVES[name]
+    import torchvision.datasets as tv
+
+    if name == "fashionmnist":
+        mirror, files = tv.FashionMNIST.mirrors[0], tv.FashionMNIST.resources
+        return tuple(Archive(f"FashionMNIST/raw/{file}", mirror + file, md5) for file, md5 in files)
+    if name == "svhn":
+        urls = (tv.SVHN.split_list[split] for split in ("train", "test"))
+        return tuple(Archive(file, url, md5) for url, file, md5 in urls)
+    if name == "flowers102":
+        prefix, files = tv.Flowers102._download_url_prefix, tv.Flowers102._file_dict.values()
+        return tuple(Archive(f"flowers-102/{file}", prefix + file, md5) for file, md5 in files)
+    made = getattr(tv, TORCHVISION[name])
+    return (Archive(made.filename, made.url, made.tgz_md5),)
+
+
+def forms(name: str) -> tuple[tuple[Archive, ...], ...]:
+    """All that a data set can be unpacked from, the one to be got first."""
+    return (archives(name), *ALTERNATIVES.get(name, ()))

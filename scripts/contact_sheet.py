@@ -1,0 +1,104 @@
+"""Sixteen training images as a network sees them: python scripts/contact_sheet.py [dataset=cifar10 augment=mixup ...]
+
+Below the images as they are comes a row for each augmentation, or for the one that is named. They are the first of the
+first batch of an epoch, cropped and flipped as in training, and mixed with images from all of the batch."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lls.config import UserError, compose, options
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from lls.data.feed import Resident, Streamed
+
+IMAGES, TILE, GAP, MARGIN = 16, 64, 2, 108
+LARGEST = 400_000  # bytes of a sheet in full colour
+SEED = "seed=36"  # unless another is given: Mixup mixes this one's first batch visibly, and CutMix mixes it at all
+
+
+def rows(overrides: list[str]) -> "dict[str, Tensor]":
+    """The rows' names and images, uint8 `[16, H, W, C]`, the same sixteen in each. UserError as in training."""
+    from lls import machine
+    from lls.data import feed, find
+
+    named = [text.partition("=")[2] for text in overrides if text.startswith("augment=")]
+    others = [text for text in overrides if not text.startswith("augment=")]
+    names = named or sorted(options("augment"), key=lambda name: name != "none")
+    cfgs = {name: compose([SEED, f"augment={name}", *others]) for name in names}
+    cfg, plain = cfgs[names[0]], _unchanged(cfgs[names[0]])
+    source, device = find(cfg.dataset, Path(cfg.machine.data)), machine.device(cfg.machine.device)
+    shown = {"original": _first(plain, feed(plain, source, device))}
+    images = feed(cfg, source, device)
+    return shown | {name: _first(of, images) for name, of in cfgs.items()}
+
+
+def _unchanged(cfg: "DictConfig") -> "DictConfig":
+    """The same without augmentation, crop and flip: the epoch's images in the epoch's order, as they are."""
+    from lls.ranges import SMALL
+
+    cfg = cfg.copy()
+    cfg.augment = {"name": "none"}
+    cfg.dataset.flip, cfg.dataset.crop_padding = False, 0
+    if cfg.dataset.size > SMALL:
+        cfg.dataset.update({"crop": "random", "resize": cfg.dataset.size, "keep_aspect": False})
+    return cfg
+
+
+def _first(cfg: "DictConfig", images: "Resident | Streamed") -> "Tensor":
+    """What the network gets of the first images, un-normalised."""
+    import torch
+
+    from lls.build import build_augmentation
+
+    torch.manual_seed(cfg.seed)
+    augmentation = build_augmentation(cfg.augment)
+    x, y = next(images.train(augmentation.pixels).epoch(0))
+    x = augmentation.mix(x, y)[0][:IMAGES].permute(0, 2, 3, 1).cpu()
+    mean, std = torch.tensor(list(cfg.dataset.mean)), torch.tensor(list(cfg.dataset.std))
+    return ((x * std + mean) * 255).round().clamp(0, 255).byte()
+
+
+def sheet(shown: "dict[str, Tensor]") -> "Image":
+    """The rows below each other, their names beside them, every image 64 pixels wide."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    step, font = TILE + GAP, ImageFont.load_default(15)
+    picture = Image.new("RGB", (MARGIN + IMAGES * step, len(shown) * step + GAP), "white")
+    for row, (name, images) in enumerate(shown.items()):
+        middle = GAP + row * step + TILE // 2
+        ImageDraw.Draw(picture).text((MARGIN - 8, middle), name, "black", font, anchor="rm")
+        for column, image in enumerate(images):
+            tile = Image.fromarray(image.expand(-1, -1, 3).numpy())
+            smooth = Image.Resampling.NEAREST if TILE % tile.width == 0 else Image.Resampling.LANCZOS
+            picture.paste(tile.resize((TILE, TILE), smooth), (MARGIN + column * step, GAP + row * step))
+    return picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="as of train.py: dataset=..., augment=..., seed=...")
+    parser.add_argument("--out", type=Path, help="the PNG to write (default: outputs/figures/augment-<dataset>.png)")
+    arguments = parser.parse_args()
+    out = arguments.out or Path("outputs") / "figures" / f"augment-{compose(arguments.overrides).dataset.name}.png"
+    picture = sheet(rows(arguments.overrides))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(out, "PNG", optimize=True)
+        if out.stat().st_size > LARGEST:
+            picture.quantize(palette=picture.quantize(256)).save(out, "PNG", optimize=True)  # dithered, not in bands
+    except OSError as error:
+        raise UserError(f"--out {out}: {error}") from None
+    print(out)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)

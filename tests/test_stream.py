@@ -1,0 +1,271 @@
+"""Large images: what workers decode and cut, whatever their number, and the store of images scaled once."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as F
+
+from lls.config import UserError, compose
+from lls.data import feed, find
+from lls.data.store import Store, decode, make_store
+from lls.data.stream import StreamedTest, StreamedTrain, geometry
+
+CLASSES = ("ant", "bee", "cow")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Photograph-like JPEGs of several shapes, some grey; the mean red tells the class."""
+    root, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split, n in (("train", 6), ("test", 3)):
+        for c, name in enumerate(CLASSES):
+            (root / split / name).mkdir(parents=True)
+            for i in range(n):
+                height, width = [(120, 160), (150, 100), (96, 96)][i % 3]
+                y, x = np.mgrid[:height, :width]
+                waves = 20 * np.sin(x / rng.uniform(5, 30)) + 20 * np.sin(y / rng.uniform(5, 30))
+                pixels = np.stack([60 + 70 * c + waves, 128 + waves, 128 - waves], -1).clip(0, 255).astype(np.uint8)
+                image = Image.fromarray(pixels)
+                (image.convert("L") if i == 5 else image).save(root / split / name / f"{i}.jpg", quality=95)
+    return root
+
+
+def config(root, data, *overrides):
+    keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=80", "dataset.mean=[0,0,0]"]
+    keys += ["dataset.std=[1,1,1]", "train.batch_size=4", f"machine.data={data}", "machine.workers=0", *overrides]
+    return compose(keys)
+
+
+def images(root, data, *overrides):
+    cfg = config(root, data, *overrides)
+    return feed(cfg, find(cfg.dataset, data), torch.device("cpu"))
+
+
+def pixels(x):
+    return (x * 255).round().to(torch.uint8)
+
+
+def test_large_images_are_streamed_and_small_ones_are_not(root, tmp_path):
+    streamed = images(root, tmp_path)
+    assert isinstance(streamed.train(), StreamedTrain)
+    assert isinstance(streamed.plain("test"), StreamedTest)
+    resident = images(root, tmp_path, "dataset.size=64")
+    assert next(iter(resident.plain("test")))[0].shape == (9, 3, 64, 64)
+    assert resident.classes == streamed.classes == list(CLASSES)
+
+
+@pytest.mark.parametrize("keep_aspect", ["true", "false"])
+def test_test_images_are_torchvisions_resize_and_centre_crop(root, tmp_path, keep_aspect):
+    test = images(root, tmp_path, "dataset.resize=90", f"dataset.keep_aspect={keep_aspect}").plain("test")
+    ((x, y),) = test
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert y.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    for i, path in enumerate(sorted((root / "test").rglob("*.jpg"))):
+        scaled = F.resize(F.pil_to_tensor(Image.open(path)), 90 if keep_aspect == "true" else [90, 90])
+        assert torch.equal(pixels(x[i]), F.center_crop(scaled, 80))
+
+
+def test_the_default_is_224_of_256():
+    assert geometry(compose(["dataset=imagefolder", "dataset.root=x", "dataset.size=224"]).dataset)[:5] == (
+        *(224, "random_resized", 256, True),
+        False,
+    )
+    assert geometry(compose(["dataset=cub200"]).dataset)[:5] == (224, "random", 256, False, False)
+    assert geometry(compose(["dataset=imagenet100"]).dataset)[:5] == (224, "random_resized", 256, True, False)
+
+
+@pytest.mark.parametrize("crop", ["random", "random_resized"])
+def test_an_epoch_depends_on_seed_and_epoch_and_not_on_the_workers(root, tmp_path, crop):
+    def epoch(number, *overrides):
+        train = images(root, tmp_path, f"dataset.crop={crop}", *overrides).train()
+        return [(pixels(x), y) for x, y in train.epoch(number)]
+
+    def same(a, b):
+        return all(torch.equal(p, q) for one, other in zip(a, b, strict=True) for p, q in zip(one, other, strict=True))
+
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    first = epoch(0)
+    assert torch.equal(torch.rand(2), expected)  # the run's own generator was left alone
+    assert [len(y) for _, y in first] == [4, 4, 4, 4]
+    assert same(first, epoch(0, "machine.workers=2"))
+    assert not same(first, epoch(1))
+    assert not same(first, epoch(0, "seed=1"))
+
+
+def test_an_epoch_has_every_image_at_most_once_and_labels_that_fit(root, tmp_path):
+    train = images(root, tmp_path, "machine.workers=1", "dataset.crop=random").train()
+    for number in range(2):  # the same workers serve several epochs
+        x, y = (torch.cat(part) for part in zip(*train.epoch(number), strict=True))
+        reds = 255 * x[:, 0].mean((1, 2))
+        colour = (x[:, 0] - x[:, 1]).abs().mean((1, 2)) > 0.01  # the grey ones tell no class
+        assert (reds[colour] - 60 - 70 * y[colour]).abs().max() < 30
+        assert y.bincount().max() <= 6
+
+
+def test_flip_and_crop_are_drawn_for_each_image(root, tmp_path):
+    train = images(root, tmp_path, "dataset.crop=random", "dataset.resize=81", "dataset.keep_aspect=false").train()
+    path = sorted((root / "train").rglob("*.jpg"))[0]
+    scaled = F.resize(F.pil_to_tensor(Image.open(path)), [81, 81])
+    windows = {
+        F.hflip(part).numpy().tobytes() if flip else part.numpy().tobytes(): (dy, dx, flip)
+        for dy in range(2)
+        for dx in range(2)
+        for part in [scaled[:, dy : dy + 80, dx : dx + 80]]
+        for flip in (False, True)
+    }
+    views = train.loader.dataset
+    seen = [windows[views[number, [0]][0].permute(2, 0, 1).contiguous().numpy().tobytes()] for number in range(60)]
+    assert len(set(seen)) == 8
+
+
+def test_pixels_are_altered_before_they_are_normalised(root, tmp_path):
+    def alter(x):
+        assert x.dtype == torch.uint8
+        assert x.shape == (4, 80, 80, 3)
+        return torch.full_like(x, 51)
+
+    x, _ = next(images(root, tmp_path).train(alter).epoch(0))
+    assert torch.allclose(x, torch.tensor(0.2))
+
+
+def test_subsets(root, tmp_path):
+    half = images(root, tmp_path, "dataset.subset=classes", "train.batch_size=2")
+    assert half.classes == ["ant"]
+    assert [y.tolist() for _, y in half.plain("train")] == [[0] * 6]
+    half = images(root, tmp_path, "dataset.subset=samples", "train.batch_size=2")
+    assert [y.bincount().tolist() for _, y in half.plain("train")] == [[3, 3, 3]]
+    assert len(half.plain("test").y) == 9
+
+
+# -- the store ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("dataset.crop=random", "dataset.keep_aspect=false"),
+        ("dataset.crop=random_resized", "dataset.resize_first=true"),
+        ("dataset.crop=random", "dataset.subset=samples"),
+    ],
+)
+def test_the_store_gives_the_same_pixels(root, tmp_path, how):
+    plain, stored = (images(root, tmp_path, f"machine.cache={cache}", *how) for cache in ("false", "true"))
+    for split in ("train", "test"):
+        for (a, _), (b, _) in zip(plain.plain(split), stored.plain(split), strict=True):
+            assert torch.equal(a, b)
+    for (a, u), (b, v) in zip(plain.train().epoch(3), stored.train().epoch(3), strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(u, v)
+
+
+def test_the_store_is_made_once_and_again_when_the_files_change(root, tmp_path, monkeypatch):
+    paths = [str(path) for path in sorted((root / "test").rglob("*.jpg"))]
+    make_store(tmp_path / "s", paths, [32, 32], 3, "one")
+    monkeypatch.setattr("lls.data.store.decode", lambda *_: torch.zeros(3, 40, 40, dtype=torch.uint8))
+    make_store(tmp_path / "s", paths, [32, 32], 3, "one")
+    assert Store(tmp_path / "s")[0].any()
+    make_store(tmp_path / "s", paths, [32, 32], 3, "two")
+    assert not Store(tmp_path / "s")[0].any()
+
+
+def test_a_store_that_was_not_finished_is_no_store(root, tmp_path):
+    paths = [str(path) for path in sorted((root / "test").rglob("*.jpg"))]
+    make_store(tmp_path / "s", paths, 32, 3, "one")
+    (tmp_path / "s" / "index.json").unlink()
+    (tmp_path / "s" / "pixels.bin").write_bytes(b"half")
+    make_store(tmp_path / "s", paths, 32, 3, "one")
+    store = Store(tmp_path / "s")
+    assert len(store) == 9
+    assert torch.equal(store[8], F.resize(decode(paths[8], 3), 32))
+    assert store[0].shape == (3, 32, 42)
+
+
+def test_a_full_disk_leaves_no_store(root, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lls.data.store.np.save", full)
+    with pytest.raises(UserError, match="machine.cache=true: .* can't be written .*No space left.*machine.cache=false"):
+        images(root, tmp_path, "machine.cache=true", "dataset.crop=random").train()
+    assert not list(tmp_path.glob("cache/*/*"))
+
+
+# -- decoding ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "RGBA"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decoding_is_pillows(tmp_path, mode, channels):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    path = tmp_path / f"image.{'jpg' if mode in ('RGB', 'L', 'CMYK') else 'png'}"
+    Image.fromarray(noise).convert(mode).save(path)
+    want = np.asarray(Image.open(path).convert("L" if channels == 1 else "RGB")).reshape(20, 30, channels)
+    got = decode(str(path), channels)
+    assert got.shape == (channels, 20, 30)
+    exact = not (channels == 1 and mode in ("RGB", "CMYK"))  # of a colour JPEG, its own luminance is taken
+    assert (got.permute(1, 2, 0).int() - torch.tensor(want).int()).abs().max() <= (1 if exact else 40)
+
+
+@pytest.mark.parametrize("how", ["empty", "no image", "truncated", "missing"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_one_line_that_names_it(root, tmp_path, how, workers):
+    broken = tmp_path / "images"
+    for path in sorted(root.rglob("*.jpg")):
+        (broken / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+        (broken / path.relative_to(root)).write_bytes(path.read_bytes())
+    bad = broken / "train" / "bee" / "2.jpg"
+    streamed = images(broken, tmp_path, f"machine.workers={workers}")
+    whole = bad.read_bytes()
+    bad.unlink() if how == "missing" else bad.write_bytes(
+        {"empty": b"", "no image": b"no image", "truncated": whole[: len(whole) // 2]}[how]
+    )
+    with pytest.raises(UserError, match=r"bee/2\.jpg can't be read as an image") as refused:
+        list(streamed.plain("train"))
+    assert "\n" not in str(refused.value)
+
+
+def test_too_few_images(root, tmp_path):
+    with pytest.raises(UserError, match="train.batch_size=19: there are only 18 training images"):
+        images(root, tmp_path, "train.batch_size=19").train()
+
+
+def test_a_run_on_large_images_stopped_and_resumed_ends_the_same(root, tmp_path, overrides, monkeypatch):
+    """Two epochs with workers, stopped after the first and resumed without any, against an unbroken run."""
+    from lls.runs import Run, execute
+
+    def run(output, *more):
+        keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=80", "dataset.stem=imagenet"]
+        keys += ["train.batch_size=9", "train.epochs=2", "augment=randaugment", *overrides, f"machine.output={output}"]
+        return Run(compose([*keys, *more]))
+
+    whole = run(tmp_path / "whole", "machine.workers=2")
+    execute(whole)
+    broken = run(tmp_path / "broken", "machine.workers=1")
+    from lls import train
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    evaluate = train.evaluate
+    calls = iter([evaluate, stop])
+    monkeypatch.setattr(train, "evaluate", lambda *a: next(calls)(*a))
+    with pytest.raises(KeyboardInterrupt):
+        execute(broken)
+    assert broken.epochs_done == 1
+    monkeypatch.setattr(train, "evaluate", evaluate)
+    execute(run(tmp_path / "broken", "machine.workers=0"))
+    assert whole.id == broken.id
+
+    def measured(run):
+        rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+        return [{key: row[key] for key in ("loss", "top1", "nll")} for row in rows]
+
+    assert measured(whole) == measured(broken)
+    for name in ("network", "method"):
+        for key, value in whole.load()[name].items():
+            assert torch.equal(value, broken.load()[name][key])
