@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from lls.config import UserError, compose
+from lls.config import CONFIGS, UserError, compose
+from lls.data.stream import StreamedTest
 from lls.runner import start
 from lls.runs import Run, needs
 from lls.tasks import log_of
@@ -92,11 +94,11 @@ class Odd(slurm.Job):
             if run.teacher is None and len(state["rows"]) == 3 and "SLURM_RESTART_COUNT" not in os.environ:
                 job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
                 slurm_says("scontrol", "update", f"JobId={job}", "TimeLimit=2")
-                parent = os.getpid()
-                if os.fork() == 0:  # like those that load images
-                    while os.getppid() == parent:
-                        time.sleep(0.1)
-                    os._exit(0)
+                paths, dataset = [CONFIGS / "train.yaml"], compose(["dataset=tinyimagenet"]).dataset
+                on = {"seed": 0, "workers": 1, "store": None, "device": torch.device("cpu")}
+                told_too = StreamedTest(paths, torch.zeros(1), dataset, **on)  # its worker, which is forked
+                with pytest.raises(UserError):
+                    next(iter(told_too))
                 time.sleep(600)
 
         Run.save = odd
@@ -166,12 +168,12 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(run_of, node, mon
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    run = run_of()
+    run, before = run_of(), slurm.in_queue().keys()
     with monkeypatch.context() as patched:
         patched.setattr(slurm, "_watch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             start([run], launcher="slurm", settings=SETTINGS)
-    (job,) = slurm.in_queue()
+    (job,) = slurm.in_queue().keys() - before
     assert capsys.readouterr().out == (
         f"submitted 1 runs as job {job}\nthe jobs go on: the same command watches them, scancel {job} ends them\n"
     )
