@@ -18,10 +18,6 @@ here = os.getpid()  # a launcher's job, which is another process, gets a copy of
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
-    if "SUBMITIT_EXECUTOR" in os.environ:
-        from lls.slurm import leave_time_outs_to_this_process
-
-        leave_time_outs_to_this_process()
     try:
         check_ranges(OmegaConf.to_container(cfg, resolve=True))
         execute(Run(cfg))

@@ -6,6 +6,7 @@ among theirs, and a value must be of the kind of the value there. Nothing here i
 
 import copy
 import difflib
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,9 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+# configs/hydra/launcher/submitit_slurm.yaml is meant to stand in for the plugin's own of the same name
+warnings.filterwarnings("ignore", "(?s).*automatic_schema_matching", UserWarning)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 GROUPS = ("dataset", "network", "method", "augment")

@@ -2,7 +2,6 @@
 queue, which works without its accounting. Needs the extra `slurm`."""
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -41,15 +40,8 @@ class Job(submitit.helpers.Checkpointable):
     def __call__(self) -> None:
         from lls.worker import train, write_to
 
-        leave_time_outs_to_this_process()
         write_to(self.log)
         train(self.frozen, self.lost)
-
-
-def leave_time_outs_to_this_process() -> None:
-    """SLURM tells every process of a job that its time is over, and those that load images, which are forked from this
-    one, would queue the job again too."""
-    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
 
 
 def run_on_slurm(tasks: Sequence[Task], jobs: int | None, settings: Sequence[str]) -> list[Failure]:
@@ -161,7 +153,7 @@ def _watch(board: Board, submitted: dict[Path, str]) -> None:
 def _last_words(run: Run, job: str) -> list[str]:
     """The end of its log, and what SLURM says if it says something."""
     told = Path(run.cfg.machine.output) / "slurm" / job / f"{job}_0_log.out"
-    return [*last_lines(log_of(run)), *(line for line in last_lines(told) if "error" in line)]
+    return [*last_lines(log_of(run)), *[line for line in last_lines(told) if "error" in line][-2:]]
 
 
 def _note(run: Run) -> Path:
