@@ -13,17 +13,21 @@ import sys
 from lls import figures
 from lls.config import UserError
 from lls.runs import execute
+from lls.smoke import make_data
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="N or key=value")
     parser.add_argument("--train", action="store_true", help="train missing runs first")
+    parser.add_argument("--smoke", action="store_true", help="of every run's small form (lls/smoke.py)")
     arguments = parser.parse_args()
     overrides = [word for word in arguments.words if "=" in word]
     chosen = [word for word in arguments.words if "=" not in word and word != "all"] or figures.names()
+    if arguments.smoke and arguments.train:
+        make_data()
     for name in chosen:
-        figure = figures.load(name, overrides)
+        figure = figures.load(name, overrides, smoke=arguments.smoke)
         if arguments.train:
             for panel in figure.missing.values():
                 execute(panel.run, figure.needs[-1] if figure.needs else None)
