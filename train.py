@@ -1,5 +1,6 @@
 """Train one configuration, or with -m several: python train.py dataset=cifar100 method=lls (python train.py --help)."""
 
+import os
 import shlex
 import sys
 
@@ -12,15 +13,22 @@ from lls.ranges import check_ranges
 from lls.runs import Run, execute
 
 failed: list[UserError] = []
+here = os.getpid()  # a launcher's job, which is another process, gets a copy of these two
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        from lls.slurm import leave_time_outs_to_this_process
+
+        leave_time_outs_to_this_process()
     try:
         check_ranges(OmegaConf.to_container(cfg, resolve=True))
         execute(Run(cfg))
     except UserError as error:  # in a sweep the other runs go on
         print(f"error: {error}", file=sys.stderr)
+        if os.getpid() != here:
+            raise
         failed.append(error)
 
 

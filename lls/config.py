@@ -207,8 +207,8 @@ def _compose(overrides: list[str]) -> DictConfig:
 
 
 def _assembled(parsed: list[Override]) -> DictConfig:
-    """What Hydra composes of these overrides, put together from options that it composed once each: a table's hundreds of
-    configurations differ in which options they choose and in a few values."""
+    """What Hydra composes of these overrides, put together from options that it composed once each: a table's hundreds
+    of configurations differ in which options they choose and in a few values."""
     choices = {override.key_or_group: override.value() for override in parsed if override.key_or_group in GROUPS}
     values = [override for override in parsed if override.key_or_group not in GROUPS]
     own = {group: _section(group, option) for group, option in choices.items() if group != "dataset"}

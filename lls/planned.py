@@ -1,5 +1,5 @@
-"""Runs from overrides, hundreds at a time: each configuration is composed once, and kept in outputs/cache until a yaml or
-the code that composes changes.
+"""Runs from overrides, hundreds at a time: each configuration is composed once, and kept in outputs/cache until a yaml
+or the code that composes changes.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Every run in a small form: tables and figures end to end in minutes on two CPU cores (`SMOKE=1`).
 
-A data set becomes a few generated images a class, under its own name and class names; a network a narrow one of the same
-layers; the schedule two epochs. What comes out means nothing but that every part works. All of it lies in outputs/smoke.
+A data set becomes a few generated images a class, under its own name and class names; a network a narrow one of the
+same layers; the schedule two epochs. What comes out means nothing but that every part works. It lies in outputs/smoke.
 """
 
 import os

@@ -1,10 +1,15 @@
 """What the tests share. No test needs a network or a GPU; those marked `gpu` are skipped where there is none."""
 
+import os
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # so small are the tests' networks that a busy neighbour costs more than a core gains
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,7 +19,7 @@ EVERY = [(group, option) for group in GROUPS for option in options(group)]
 
 @pytest.mark.parametrize(("group", "option"), EVERY)
 def test_every_option_composes_and_builds(group, option):
-    cfg = compose([f"{group}={option}"])
+    cfg = compose([f"{group}={option}", *(["network.model=resnet10t"] if option == "timm" else [])])
     assert option.startswith(cfg[group].name)  # variants are called <name>_<for what>
     k = cfg.dataset.num_classes or 5
     net = build_network(cfg.network, k, cfg.dataset.channels, cfg.dataset.size)
@@ -190,7 +190,7 @@ def test_refused_from_the_arguments_alone(line):
 def test_refused_in_one_line_with_status_2(line, train_py, monkeypatch, tmp_path):
     """The command line itself, in this process: one line, status 2, and nothing read or left behind."""
     if "method.q" not in line:  # whether a Q file fits is known when the classes' names are
-        monkeypatch.setattr("lls.train.load", lambda *_: pytest.fail("images were read"))
+        monkeypatch.setattr("lls.train.feed", lambda *_: pytest.fail("images were read"))
     flags = [word for word in line.split() if "=" not in word and word[0] == "-" and line.startswith(word)]
     rest = line.split()[len(flags) :]
     status, out, error = train_py(*flags, f"machine.output={tmp_path}", *rest)

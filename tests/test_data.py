@@ -1,14 +1,16 @@
 """Images on their way to the network: what is read, what is kept, and what the batches of an epoch hold."""
 
-import struct
-
+import archives
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from lls.config import UserError, compose
-from lls.data import TestBatches, TrainBatches, find, load, take
+from lls.data import find
+from lls.data.batches import TestBatches, TrainBatches
+from lls.data.cache import load
+from lls.data.subset import take
 
 GREY = {"mean": [0.0], "std": [1.0]}
 
@@ -217,19 +219,9 @@ def test_broken_trees(tmp_path, how, said):
     assert not list(tmp_path.glob("cache/*.safetensors"))
 
 
-def idx(path, array):
-    """The distributed format of FashionMNIST, unpacked as torchvision keeps it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
-
-
 @pytest.fixture
-def fashion(tmp_path):
-    rng = np.random.default_rng(0)
-    for split, n in (("train", 30), ("t10k", 20)):
-        raw = tmp_path / "FashionMNIST" / "raw" / f"{split}-images-idx3-ubyte"
-        idx(raw, rng.integers(0, 255, (n, 28, 28), dtype=np.uint8))
-        idx(raw.with_name(f"{split}-labels-idx1-ubyte"), (np.arange(n) % 10).astype(np.uint8))
+def fashion(tmp_path, monkeypatch):
+    archives.write("fashionmnist", tmp_path, monkeypatch, each=(3, 2))
     return tmp_path
 
 
@@ -250,17 +242,6 @@ def test_the_papers_geometry_scales_the_test_images(fashion):
     assert paper.test_x[:, 0].float().mean() > 50  # no black border
 
 
-def test_what_torchvision_cannot_read_says_where_to_put_it(tmp_path, monkeypatch):
-    def offline(*_, **__):
-        raise OSError("no network here")
-
-    monkeypatch.setattr("torchvision.datasets.CIFAR10.__init__", offline)
-    with pytest.raises(UserError) as refused:
-        images_of(tmp_path, "dataset=cifar10")
-    assert "can't be downloaded (no network here): put" in str(refused.value)
-    assert f"{tmp_path}/cifar10/{{train,test}}/CLASS/*" in str(refused.value)
-
-
 # -- cache -------------------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +249,7 @@ def test_decoded_once(tmp_path, monkeypatch):
     root = tree(tmp_path / "mine")
     overrides = ("dataset=imagefolder", f"dataset.root={root}")
     first = images_of(tmp_path, *overrides)
-    monkeypatch.setattr("lls.data.sources._decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("lls.data.sources.decode", lambda *_: pytest.fail("decoded again"))
     again = images_of(tmp_path, *overrides)
     assert all(torch.equal(a, b) for a, b in zip(first[:4], again[:4], strict=True))
     assert again.classes == first.classes

@@ -10,13 +10,15 @@
         run: {method: zipf}             # merged over the column's
         when: {dataset=tinyimagenet: {method.lam: 1.0}}        # merged where a cell's overrides say so
         paper: [77.38]                  # a text for each column, `79.98±0.17` or `-`: none, so not planned by itself
+    compare: {LLS: [1-Hot]}             # rows and their rivals; without it, LLS and all others
     footnotes:
       - {row: Zipf, column: CIFAR100 R18, text: ...}           # without row or column: of the other, or of the table
 
-A variant is `of: "3"` and `overrides: [...]`, those that the command line takes: of the runs, and seeds=, columns=, rows=.
-Values are read as text, so that 89.40 stays 89.40 and an override is what one would type.
+A variant is `of: "3"` and `overrides: [...]`, as on the command line: of the runs, and seeds=, columns=, rows=. Values
+are read as text, so that 89.40 stays 89.40 and an override is what one would type.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -66,6 +68,7 @@ class Table(NamedTuple):
     rows: tuple[Row, ...]
     cells: dict[tuple[str, str], Cell]  # by the names of row and column
     footnotes: tuple[dict[str, str], ...]
+    compare: dict[str, tuple[str, ...]]  # rows, and those that each is compared with
     overrides: tuple[str, ...]  # what the title has to say
     smoke: bool
 
@@ -78,9 +81,10 @@ def names() -> list[str]:
 def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, smoke: bool = False) -> Table:
     """The table that configs/table/<name>.yaml declares, with its runs; `overrides` hold for all of them, and win.
 
-    all_cells: with the cells that the paper leaves empty. smoke: every run in its small form (lls/smoke.py). UserError for
-    a table, row, column or override that is not there."""
+    all_cells: with the cells that the paper leaves empty. smoke: every run in its small form (lls/smoke.py). UserError
+    for a table, row, column or override that is not there."""
     declared, overrides = _declared(name), list(overrides)
+    stem = "-".join([name, *(_slug(text) for text in overrides if not text.startswith("machine."))])
     if "of" in declared:
         overrides = [*declared["overrides"], *overrides]
         declared = _declared(declared["of"]) | {k: v for k, v in declared.items() if k in ("title", "footnotes")}
@@ -101,7 +105,7 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
                 said = _merged(column.run, row, group | every)
                 planned = all_cells or paper != "-"
                 texts = tuple(f"{key}={value}" for key, value in said.items())
-                if smoke:
+                if smoke and column.metric != "parameters":  # which are the real networks'
                     texts = tuple(small.overrides(texts))
                 runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in seeds) if planned else ()
                 cells[row.name, column.name] = Cell(
@@ -114,7 +118,7 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
                 )
     keep()
     return Table(
-        name,
+        stem,
         declared["title"],
         declared["metric"],
         seeds,
@@ -122,7 +126,8 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
         tuple(kept_rows),
         cells,
         tuple(declared.get("footnotes", ())),
-        tuple(overrides),
+        _compared(declared, kept_rows),
+        tuple(text for text in overrides if not text.startswith("machine.")),
         smoke,
     )
 
@@ -137,12 +142,23 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
     return runs
 
 
+def _compared(declared: dict, rows: list[Row]) -> dict[str, tuple[str, ...]]:
+    there = [row.name for row in rows]
+    pairs = declared.get("compare", {"LLS": [name for name in there if name != "LLS"]})
+    return {row: tuple(rival for rival in rivals if rival in there) for row, rivals in pairs.items() if row in there}
+
+
 def _printed(paper: str | None) -> tuple[str | None, str | None]:
     """The paper's number and its ±."""
     if paper in (None, "-"):
         return None, None
     value, _, spread = paper.partition("±")
     return value, spread or None
+
+
+def _slug(override: str) -> str:
+    """An override as a part of a file's name."""
+    return re.sub(r"[^\w.]+", "-", override).strip("-")
 
 
 def _merged(column: dict, row: Row, every: dict) -> dict[str, str]:

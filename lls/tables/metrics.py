@@ -17,5 +17,5 @@ METRICS = {
     "ece": Metric("expected calibration error (%), 15 bins, last epoch", 2, scale=100, lower=True),
     "nll": Metric("negative log-likelihood of the test images, last epoch", 4, lower=True),
     "parameters": Metric("trainable parameters", 0, lower=True, of_runs=False),
-    "minutes": Metric("minutes of training", 0, lower=True, of_runs=False),
+    "minutes": Metric("minutes of training", 1, lower=True, of_runs=False),
 }
