@@ -13,6 +13,7 @@ import sys
 from lls import figures
 from lls.config import UserError
 from lls.runs import execute
+from lls.smoke import make_data
 
 
 def main() -> None:
@@ -23,6 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     overrides = [word for word in arguments.words if "=" in word]
     chosen = [word for word in arguments.words if "=" not in word and word != "all"] or figures.names()
+    if arguments.smoke and arguments.train:
+        make_data()
     for name in chosen:
         figure = figures.load(name, overrides, smoke=arguments.smoke)
         if arguments.train:

@@ -201,6 +201,15 @@ def test_parameters_are_table_9s():
     assert "+0.345 %" in computed.parameters(["resnet18"], "tinyimagenet", 0.3, None).ours
 
 
+def test_time_is_compared_round_by_round(tmp_path):
+    (tmp_path / "timing").mkdir()
+    steps = {"onehot": [1.0, 2.0, 1.5], "lls": [1.01, 2.02, 1.515]}
+    (tmp_path / "timing" / "tinyimagenet-resnet18.json").write_text(json.dumps({"seconds_of_a_step": steps}))
+    found = computed.minutes(["resnet18", "resnet101"], "tinyimagenet", 2.0, tmp_path)
+    assert [list(c.differences) for c in found.comparisons] == [pytest.approx([1.0, 1.0, 1.0]), []]
+    assert found.ours == "resnet18 +1.00 % over 3 rounds"
+
+
 def test_the_page_of_claims_is_not_stale(tmp_path):
     """python scripts/claims.py writes it; only tracked runs count."""
     listed = ["git", "ls-files", "--", "outputs/runs/*/result.json"]
@@ -209,6 +218,7 @@ def test_the_page_of_claims_is_not_stale(tmp_path):
     for path in tracked:
         folder = (ROOT / path).parent
         (tmp_path / "runs" / folder.name).symlink_to(folder)
+    (tmp_path / "timing").symlink_to(ROOT / "outputs" / "timing")
     assert tracked
     assert (ROOT / "outputs" / "claims.md").read_text() == markdown(tmp_path)
 

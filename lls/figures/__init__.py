@@ -108,6 +108,7 @@ def draw(figure: Figure) -> tuple[Path, Path]:
     with page.style():
         drawing = importlib.import_module(f"lls.figures.{figure.drawing}").draw(figure)
         drawing.suptitle(page.headline(figure), fontsize=8, linespacing=1.4)
+        drawing.draw_without_rendering()  # the layout of square panels settles in the second pass
         keys = about | {"Description": runs, "Software": None}
         write_whole(png, lambda path: drawing.savefig(path, format="png", dpi=page.DPI, metadata=keys))
         keys = about | {"Keywords": runs, "CreationDate": None}

@@ -10,7 +10,7 @@ def draw(figure: Figure) -> Drawing:
     rows = list(dict.fromkeys(panel.row for panel in figure.panels))
     drawing, (line,) = sheet(1, len(rows), height=2.0)
     for axes, row, colour in zip(line, rows, (COLOURS[0], COLOURS[3], COLOURS[6]), strict=False):
-        panels = [panel for panel in figure.panels if panel.row == row]
+        panels = list({panel.run.id: panel for panel in figure.panels if panel.row == row}.values())
         found = [p for p in panels if lacking(p.run, figure.needs) is None]
         axes.set_title(f"{row} / {panels[0].run.cfg.network.name}", pad=4)
         if not found:
