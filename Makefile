@@ -1,16 +1,18 @@
 # make help lists what can be made. Every target that needs Python packages installs them into .venv first.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train data test runs lint clean
+.PHONY: help setup train data test runs plan tables table-N render tables-check time figures claims report sync lint clean
 
 # the first interpreter found that is a Python 3.11 or 3.12 (some launchers exist without one behind them)
 PYTHON ?= $(shell for p in python3 python python3.12 python3.11; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 ARGS ?=
+SMOKE ?=
+TABLES := $(BIN)/python scripts/tables.py
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-zN0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## install everything into .venv (uv where there is one, else pip)
 
@@ -37,6 +39,47 @@ test: .venv/ready ## run the tests
 
 runs: .venv/ready ## list the runs
 	@$(BIN)/python scripts/runs.py $(ARGS)
+
+plan: .venv/ready ## list the runs of the paper's tables: state, time left, command; ARGS="3 columns=FMNIST budget=0.05"
+	@$(TABLES) plan $(if $(SMOKE),--smoke) $(ARGS)
+
+tables: .venv/ready ## train what the paper's tables lack, and render them; SMOKE=1: all in small, in minutes, in outputs/smoke
+ifneq ($(SMOKE),)
+	@$(TABLES) run all figures --smoke $(ARGS)
+	@$(TABLES) time --smoke --rounds 3
+	@$(TABLES) render --smoke
+	@$(BIN)/python scripts/figures.py --smoke
+else
+	@$(TABLES) run all $(ARGS)
+	@$(TABLES) render
+endif
+
+table-N: ## make table-5 trains what Table 5 lacks, and renders it
+	@echo "N is 1 to 9, or another yaml of configs/table: make table-5"
+
+table-%: .venv/ready
+	@$(TABLES) run $* $(if $(SMOKE),--smoke) $(ARGS)
+
+render: .venv/ready ## render the tables from the runs that there are
+	@$(TABLES) render $(ARGS)
+
+tables-check: .venv/ready ## fail where a committed table is not what the committed results say
+	@$(TABLES) check
+
+time: .venv/ready ## time the methods of Table 9, which take turns in one process, on a machine that does nothing else
+	@$(TABLES) time $(ARGS)
+
+sync: .venv/ready ## send W&B the runs that it has not got
+	@$(BIN)/python scripts/sync.py $(ARGS)
+
+figures: .venv/ready ## draw the paper's figures from the runs that there are, or what ARGS="4 network=lenet budget=0.05" says
+	@$(BIN)/python scripts/figures.py $(ARGS)
+
+claims: .venv/ready ## decide the paper's claims by the runs that there are
+	@$(BIN)/python scripts/claims.py
+
+report: .venv/ready ## one page of it all: outputs/report.html
+	@$(BIN)/python scripts/report.py
 
 lint: .venv/ready ## check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

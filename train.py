@@ -1,5 +1,6 @@
 """Train one configuration, or with -m several: python train.py dataset=cifar100 method=lls (python train.py --help)."""
 
+import os
 import shlex
 import sys
 
@@ -12,6 +13,7 @@ from lls.ranges import check_ranges
 from lls.runs import Run, execute
 
 failed: list[UserError] = []
+here = os.getpid()  # a launcher's job, which is another process, gets a copy of these two
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
@@ -21,6 +23,8 @@ def main(cfg: DictConfig) -> None:
         execute(Run(cfg))
     except UserError as error:  # in a sweep the other runs go on
         print(f"error: {error}", file=sys.stderr)
+        if os.getpid() != here:
+            raise
         failed.append(error)
 
 

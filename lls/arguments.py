@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -23,6 +24,13 @@ def check_arguments(argv: Sequence[str]) -> None:
                 f"--{flag.replace('_', '-')}: the configurations are those in {CONFIGS.name}/; add yours there"
             )
     parsed = parse(arguments.overrides)
+    for override in parsed:
+        if (
+            override.key_or_group == "hydra/launcher"
+            and "submitit" in override.input_line
+            and not find_spec("submitit")
+        ):
+            raise UserError(f"{override.input_line}: needs the package submitit: pip install -e '.[slurm]'")
     if not arguments.multirun:
         compose(arguments.overrides)
         return

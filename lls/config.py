@@ -4,7 +4,9 @@ The yaml files are the schema. What `overrides` may say is found by composing th
 among theirs, and a value must be of the kind of the value there. Nothing here imports torch.
 """
 
+import copy
 import difflib
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,10 +15,13 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+# configs/hydra/launcher/submitit_slurm.yaml is meant to stand in for the plugin's own of the same name
+warnings.filterwarnings("ignore", "(?s).*automatic_schema_matching", UserWarning)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 GROUPS = ("dataset", "network", "method", "augment")
@@ -127,9 +132,9 @@ def _check(parsed: list[Override]) -> DictConfig:
             raise _unknown(key, keys)
         if key in DECIDED or (key.endswith(".name") and key.count(".") == 1):
             raise UserError(f"{override.input_line}: {key} is decided by {key.partition('.')[0]}=...")
-    cfg = _compose([override.input_line for override in parsed])
+    cfg = _assembled(parsed)
     plain = _plain(cfg)
-    if missing := OmegaConf.missing_keys(cfg):
+    if missing := [key for key, value in flattened(plain).items() if value == "???"]:
         raise UserError(f"{min(missing)}=???: needs a value")
     _check_kinds(plain, schema)
     check_ranges(plain)
@@ -187,7 +192,7 @@ def one_line(error: Exception) -> str:
 
 @cache
 def _schema(choices: tuple[str, ...]) -> dict:
-    return _plain(_compose(list(choices)))
+    return _plain(_assembled(parse(choices)))
 
 
 # -- Hydra -----------------------------------------------------------------------------------------------------------
@@ -203,6 +208,46 @@ def _compose(overrides: list[str]) -> DictConfig:
         raise UserError(one_line(error)) from None
     finally:
         GlobalHydra.instance().hydra = running
+
+
+def _assembled(parsed: list[Override]) -> DictConfig:
+    """What Hydra composes of these overrides, put together from options that it composed once each: a table's hundreds
+    of configurations differ in which options they choose and in a few values."""
+    choices = {override.key_or_group: override.value() for override in parsed if override.key_or_group in GROUPS}
+    values = [override for override in parsed if override.key_or_group not in GROUPS]
+    own = {group: _section(group, option) for group, option in choices.items() if group != "dataset"}
+    plain = all(
+        o.type == OverrideType.CHANGE and o.package is None and not o.key_or_group.startswith("hydra") for o in parsed
+    )
+    if not plain or len(choices) + len(values) < len(parsed) or None in own.values():
+        return _compose([override.input_line for override in parsed])
+    cfg = copy.deepcopy(_option("dataset", choices["dataset"]) if "dataset" in choices else _default())
+    try:
+        for group, section in own.items():
+            cfg[group] = section
+        for override in values:
+            OmegaConf.update(cfg, override.key_or_group, override.value())
+    except OmegaConfBaseException as error:
+        raise UserError(one_line(error)) from None
+    return cfg
+
+
+@cache
+def _default() -> DictConfig:
+    return _compose([])
+
+
+@cache
+def _option(group: str, option: str) -> DictConfig:
+    return _compose([f"{group}={option}"])
+
+
+@cache
+def _section(group: str, option: str) -> DictConfig | None:
+    """A group option's own section; None if the option sets keys elsewhere too, as only data sets should."""
+    cfg, default = (OmegaConf.to_container(c, resolve=False) for c in (_option(group, option), _default()))
+    cfg.pop(group), default.pop(group)
+    return _option(group, option)[group] if cfg == default else None
 
 
 def _plain(cfg: DictConfig) -> dict:

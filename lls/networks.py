@@ -58,12 +58,15 @@ def alexnet(num_classes: int, channels: int, size: int) -> Network:
     return Network(trunk, nn.Flatten(), nn.Linear(256, num_classes))
 
 
-def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, pool: str) -> Network:
+def resnet(
+    num_classes: int, channels: int, size: int, depth: int, stem: str, pool: str, width: float | None = None
+) -> Network:
     """ResNet (He et al., 2016) of 18, 34, 50 or 101 layers, from torchvision.
 
     stem: `small` (3x3 convolution of stride 1, no max-pooling) or `imagenet` (7x7 of stride 2, then max-pooling).
     pool: `2x2` averages the last map to 2x2 cells, of 4x4 locations each at 64x64, where it gives Table 9's counts; to
     one cell where they would have fewer than 4x4. `global` averages all of it: the same function at 32x32.
+    width: times the usual channels of every layer; None for 1.
     """
     import torchvision.models.resnet as tv  # here, so that a LeNet run does not wait for torchvision
 
@@ -74,33 +77,43 @@ def resnet(num_classes: int, channels: int, size: int, depth: int, stem: str, po
     if depth not in blocks:
         raise ValueError(f"depth={depth}: must be one of {', '.join(map(str, blocks))}")
     reduction = _reduction(stem, size, "ResNet")
-    net = tv.ResNet(blocks[depth], layers[depth], num_classes=1)
-    width = net.fc.in_features
+    first = _scaled(64, width)
+
+    class ResNet(tv.ResNet):
+        def _make_layer(self, block, planes, *rest, **keys):
+            if planes == 64:  # the first stage: what comes before it is as wide
+                self.inplanes, self.bn1 = first, nn.BatchNorm2d(first)
+            return super()._make_layer(block, planes * first // 64, *rest, **keys)
+
+    net = (tv.ResNet if first == 64 else ResNet)(blocks[depth], layers[depth], num_classes=1)
+    features = net.fc.in_features * first // 64
     if stem == "small":
-        net.conv1, net.maxpool = nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.Identity()
-    elif channels != 3:
-        net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        net.conv1, net.maxpool = nn.Conv2d(channels, first, 3, padding=1, bias=False), nn.Identity()
+    elif channels != 3 or first != 64:
+        net.conv1 = nn.Conv2d(channels, first, 7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does for the others
     cells = 1 if pool == "global" else min(2, max(1, -(-size // reduction) // 4))
     trunk = nn.Sequential(
         OrderedDict((name, layer) for name, layer in net.named_children() if name not in ("avgpool", "fc"))
     )
     neck = nn.Sequential(nn.AdaptiveAvgPool2d(cells), nn.Flatten())
-    return Network(trunk, neck, nn.Linear(width * cells**2, num_classes), pooled=cells)
+    return Network(trunk, neck, nn.Linear(features * cells**2, num_classes), pooled=cells)
 
 
-def mobilenetv2(num_classes: int, channels: int, size: int, stem: str) -> Network:
-    """MobileNetV2 (Sandler et al., 2018) of width 1, from torchvision, with its dropout of 0.2 before the classifier.
+def mobilenetv2(num_classes: int, channels: int, size: int, stem: str, width: float | None = None) -> Network:
+    """MobileNetV2 (Sandler et al., 2018), from torchvision, with its dropout of 0.2 before the classifier.
 
     stem: `imagenet`, or `small` as is usual on CIFAR: the first two of the five strides are 1.
+    width: its width multiplier; None for 1.
     """
     import torchvision.models.mobilenetv2 as tv
 
     _reduction(stem, size, "MobileNetV2")
-    net = tv.MobileNetV2(num_classes=1)
+    _scaled(32, width)
+    net = tv.MobileNetV2(num_classes=1, width_mult=1.0 if width is None else width)
     first, third = net.features[0], net.features[2].conv[1]
     if channels != 3:
-        first[0] = nn.Conv2d(channels, 32, 3, stride=2, padding=1, bias=False)
+        first[0] = nn.Conv2d(channels, first[0].out_channels, 3, stride=2, padding=1, bias=False)
         nn.init.kaiming_normal_(first[0].weight, mode="fan_out")  # as torchvision does
     if stem == "small":
         first[0].stride = third[0].stride = (1, 1)
@@ -170,6 +183,13 @@ def _reduction(stem: str, size: int, name: str) -> int:
             f"{name} with the {stem} stem needs images of at least {reduction}x{reduction}, not {size}x{size}"
         )
     return reduction
+
+
+def _scaled(channels: int, width: float | None) -> int:
+    """`channels` times `width`; ValueError for a width that leaves none of them."""
+    if width is not None and not (isinstance(width, int | float) and channels * width >= 1):
+        raise ValueError(f"width={width}: must be a number of at least {1 / channels:g}")
+    return channels if width is None else int(channels * width)
 
 
 def _only_32(size: int, name: str) -> None:

@@ -20,7 +20,7 @@ class Recorder:
         self.rows = list(rows)
         text = "".join(map(_line, self.rows))
         write_whole(self.path, lambda temporary: temporary.write_text(text))
-        self.wandb = _start_wandb(run)
+        self.wandb = start_wandb(run)
         if self.wandb is not None and self.wandb.settings.mode != "online":
             # An offline log that was killed has lost its last rows: the new one holds them all.
             for row in self.rows:
@@ -71,7 +71,7 @@ def _line(row: dict) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def _start_wandb(run: Run):
+def start_wandb(run: Run):
     """The W&B run that mirrors `run`, or None. Whatever W&B's trouble is, it costs one line of text and not the run."""
     machine = run.cfg.machine
     if machine.wandb == "disabled":

@@ -27,11 +27,17 @@ from lls.files import set_aside, write_whole
 RUNS = "runs"
 
 
-class Run:
-    """One configuration and the folder it lives in."""
+class Busy(UserError):
+    """A run that another process is training."""
 
-    def __init__(self, cfg: DictConfig):
+
+class Run:
+    """One configuration and the folder it lives in. teacher: the run that teaches it, where that is known already;
+    else `needs` composes it."""
+
+    def __init__(self, cfg: DictConfig, teacher: "Run | None" = None):
         self.cfg = cfg
+        self.teacher = teacher
         self.id = identity(cfg)
         self.folder = Path(cfg.machine.output) / RUNS / self.id
 
@@ -60,6 +66,17 @@ class Run:
         except OSError as error:
             raise UserError(f"machine.output={self.cfg.machine.output}: {error}") from None
         return FileLock(self.folder / ".lock", timeout=0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is training it now."""
+        if not (self.folder / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
 
     @property
     def begun(self) -> bool:
@@ -128,7 +145,24 @@ def needs(run: Run) -> Run | None:
     method = run.cfg.method
     if "teacher" not in method or method.get("q") is not None:
         return None
-    return Run(teacher_of(run.cfg))
+    if run.teacher is None:
+        run.teacher = Run(teacher_of(run.cfg))
+    return run.teacher
+
+
+def lesson_file(student: Run) -> str:
+    """The file of its teacher's folder that a student needs."""
+    return "q.safetensors" if "q" in student.cfg.method else "last.pt"
+
+
+def frozen(run: Run) -> list[str]:
+    """A run and its teachers as texts from which `thawed` makes them, whatever has become of configs/ by then."""
+    teacher = needs(run)
+    return [OmegaConf.to_yaml(run.cfg, resolve=True), *(frozen(teacher) if teacher else [])]
+
+
+def thawed(texts: list[str]) -> Run:
+    return Run(OmegaConf.create(texts[0]), thawed(texts[1:]) if texts[1:] else None)
 
 
 def execute(run: Run, lesson: str | None = None) -> dict:
@@ -145,7 +179,7 @@ def execute(run: Run, lesson: str | None = None) -> dict:
                 return run.result
             result = _train(run)
     except Timeout:
-        raise UserError(f"{run.folder} is being trained by another process") from None
+        raise Busy(f"{run.folder} is being trained by another process") from None
     print(f"done: {_in_words(result)}\n{run.folder}")
     return result
 
@@ -157,7 +191,7 @@ def _train(run: Run) -> dict:
     try:
         prepared = prepare(run)
         if teacher := needs(run):
-            _execute_teacher(teacher, "q.safetensors" if "q" in run.cfg.method else "last.pt")
+            execute_teacher(teacher, lesson_file(run))
         return train(run, prepared)
     except KeyboardInterrupt:
         kept = f"after epoch {run.epochs_done}, which is kept in {run.folder}"
@@ -167,7 +201,8 @@ def _train(run: Run) -> dict:
         run.forget_if_not_begun()
 
 
-def _execute_teacher(teacher: Run, lesson: str) -> None:
+def execute_teacher(teacher: Run, lesson: str) -> None:
+    """Train a teacher that is not done, or has lost the file that its students need. UserError if it learns no such."""
     from lls.train import prepare
 
     print(f"the teacher is {teacher.id}", flush=True)

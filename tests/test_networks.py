@@ -166,3 +166,28 @@ def test_the_imagenet_stem():
     net.classifier.load_state_dict(theirs.fc.state_dict())
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(net(x)[0], theirs(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["resnet18", "resnet50", "mobilenetv2"])
+def test_width_times_the_channels(network):
+    """The count falls with the square of the width, about; 1 is the network itself, to the random weights."""
+    cfg, counts = compose(["dataset=cifar100", f"network={network}"]), {}
+    for width in (None, 1, 0.25):
+        cfg.network.width = width
+        torch.manual_seed(0)
+        counts[width] = build_network(cfg.network, 100, 3, 32)
+    for own, same in zip(counts[None].parameters(), counts[1].parameters(), strict=True):
+        assert torch.equal(own, same)
+    sizes = {width: sum(p.numel() for p in net.trunk.parameters()) for width, net in counts.items()}
+    assert 1 / 20 < sizes[0.25] / sizes[None] < 1 / (2 if network == "mobilenetv2" else 14)
+    logits, features = counts[0.25](torch.zeros(2, 3, 32, 32))
+    assert logits.shape == (2, 100)
+    assert features.shape[1] == counts[0.25].classifier.in_features
+
+
+@pytest.mark.parametrize("network", ["resnet34", "mobilenetv2"])
+@pytest.mark.parametrize("width", ["0.001", "wide"])
+def test_a_width_that_leaves_nothing(network, width):
+    cfg = compose(["dataset=cifar100", f"network={network}", f"network.width={width}"])
+    with pytest.raises(UserError, match=rf"network.width={width}: must be a number of at least"):
+        build_network(cfg.network, 100, 3, 32)

@@ -112,7 +112,7 @@ class _Streamed(Normalised):
             sampler=self.keys,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_leave_signals,
             generator=torch.Generator(),  # of the workers' seeds, which nothing uses: the run's own is left alone
             pin_memory=device.type == "cuda",
         )
@@ -160,6 +160,7 @@ class StreamedTest(_Streamed):
             yield self.normalised(x), y
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C is the main process's to answer: it ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C, and SLURM's word that a job's time is over, are the main process's to answer: it ends the workers."""
+    for number in (signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,47 @@
+"""Starting many runs: what is missing of them, teachers first, each in a process of its own with a log of its own.
+
+A run that crashes, however hard, costs itself and its students; the others go on. Stopped in whatever way, the same
+call goes on where it stopped. What is done is read from the runs' folders, so that several runners can share them.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from lls.config import UserError
+from lls.local import run_here
+from lls.runs import Run
+from lls.slots import slots_for
+from lls.tasks import Failure, missing
+
+
+def start(
+    runs: Sequence[Run],
+    *,
+    jobs: int | None = None,
+    time_limit: float | None = None,
+    launcher: str = "local",
+    settings: Sequence[str] = (),
+) -> list[Failure]:
+    """Train what is missing of `runs` and of their teachers. Returns the runs that failed, of which it has told.
+
+    jobs: runs at a time, on each GPU or on the CPU (see slots_for), or on the cluster. time_limit: seconds after which
+    nothing is started and what runs is stopped, to be resumed by the same call. launcher: local | slurm. settings: on
+    SLURM, overrides of hydra.launcher.*. Ctrl-C raises KeyboardInterrupt when all is stopped, SIGTERM SystemExit."""
+    tasks, failures = missing(runs)
+    if launcher == "slurm":
+        try:
+            from lls.slurm import run_on_slurm
+        except ModuleNotFoundError as error:
+            raise UserError(f"SLURM needs the package {error.name}: pip install -e '.[slurm]'") from None
+        if time_limit is not None:
+            raise UserError(
+                "a time limit is for this machine; on SLURM each job has its own, hydra.launcher.timeout_min"
+            )
+        failures += run_on_slurm(tasks, jobs, settings)
+    elif launcher != "local":
+        raise UserError(f"launcher {launcher}: local or slurm")
+    elif tasks:
+        failures += run_here(tasks, slots_for([task.run for task in tasks], jobs), time_limit)
+    for failure in failures:
+        print(failure, file=sys.stderr, flush=True)
+    return failures

@@ -1,0 +1,115 @@
+"""What is left to do: every distinct run, its state, its command and its time, and the totals."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import OmegaConf
+
+from lls.config import GROUPS, compose, flattened, shown
+from lls.planned import keep, teacher_of
+from lls.runs import Run
+from lls.schedule import schedule
+from lls.tables import cost
+from lls.tables.declaration import Table, runs_of
+
+
+class Planned(NamedTuple):
+    run: Run
+    command: list[str]  # what one types to train it
+    epochs: int
+    epochs_done: int
+    done: bool
+    seconds: float | None  # left, here; None where it can't be estimated
+    gpu_seconds: float | None  # left, at the paper's rate
+    measured: bool  # the estimate rests on finished runs of this data set and network
+
+    @property
+    def state(self) -> str:
+        return "done" if self.done else f"{self.epochs_done}/{self.epochs} epochs" if self.epochs_done else "to do"
+
+
+def plan(tables: Sequence[Table], output: Path) -> list[Planned]:
+    """Every distinct run of the tables, teachers before their students. output: the folder of runs that tell speeds."""
+    commands = {
+        run.folder: [*cell.overrides, f"seed={run.cfg.seed}"]
+        for table in tables
+        for cell in table.cells.values()
+        for run in cell.runs
+    }
+    rate, runs, planned = cost.rate(), runs_of(tables), []
+    known = cost.measured(output, runs, rate.device)
+    for run in runs:
+        epochs, result = schedule(run.cfg.train, run.cfg.budget).epochs, run.result
+        done = epochs if result else min(run.epochs_done, epochs)
+        here, gpu = known.get(cost.kind(run)), cost.seconds_of_epoch(run, cost.PAPERS_RATE)
+        estimate = here if here is not None else cost.seconds_of_epoch(run, rate.flops)
+        left = epochs - done
+        overrides = commands.get(run.folder) or overrides_of(run)
+        planned.append(
+            Planned(
+                run,
+                ["python", "train.py", *(text for text in overrides if not text.startswith("machine.wandb_group="))],
+                epochs,
+                done,
+                result is not None,
+                None if estimate is None else left * estimate,
+                None if gpu is None else left * gpu,
+                here is not None,
+            )
+        )
+    keep()
+    return planned
+
+
+def overrides_of(run: Run) -> list[str]:
+    """Overrides that compose to a run's configuration: its options, and what in it is not as they say."""
+    groups = [f"{group}={run.cfg[group].name}" for group in GROUPS]
+    own, plain = (
+        flattened(OmegaConf.to_container(cfg, resolve=True))
+        for cfg in (run.cfg, compose([*groups, f"seed={run.cfg.seed}"]))
+    )
+    apart = [key for key, value in own.items() if not isinstance(value, dict) and value != plain.get(key)]
+    groups.remove("augment=none") if run.cfg.augment.name == "none" else None
+    return [*groups, *(f"{key}={shown(own[key])}" for key in sorted(apart)), f"seed={run.cfg.seed}"]
+
+
+def lines(planned: Sequence[Planned]) -> list[str]:
+    """The plan in words."""
+    width = max((len(p.run.id) for p in planned), default=0)
+    found = [
+        f"{p.run.id:<{width}}  {p.state:<14} {duration(p.seconds):>8}{' ' if p.measured or p.done else '~'}  "
+        f"{shlex.join(p.command)}"
+        for p in planned
+    ]
+    return [*found, "", *totals(planned)]
+
+
+def totals(planned: Sequence[Planned]) -> list[str]:
+    teachers = {teacher.folder for p in planned if (teacher := teacher_of(p.run))}
+    partial = sum(p.epochs_done > 0 and not p.done for p in planned)
+    done, rate = sum(p.done for p in planned), cost.rate()
+    here, gpu = sum(p.seconds or 0 for p in planned), sum(p.gpu_seconds or 0 for p in planned)
+    weights = sum(4 * cost.size_of(p.run).parameters + 300_000 for p in planned)
+    unknown = sum(p.seconds is None for p in planned)
+    return [
+        f"{len(planned)} runs, {len(teachers)} of them teachers of others: {done} done, {partial} partial, "
+        f"{len(planned) - done - partial} to do",
+        f"time left, one run at a time: {here / 3600:,.1f} hours on this machine ({rate.device}, "
+        f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ where no finished run says it)",
+        f"or on one GPU: {gpu / 3600:,.1f} GPU-hours at {cost.PAPERS_RATE / 1e12:g} TFLOP/s, what the paper's minutes "
+        "come to (Table 9)",
+        f"disk when all is done: {weights / 1e9:,.1f} GB, nearly all of it weights",
+        *([f"{unknown} runs are not in these totals: how many images they have is not known"] if unknown else []),
+    ]
+
+
+def duration(seconds: float | None) -> str:
+    """`3.2 h`, `12 min`, `5 s`; a question mark for None."""
+    if seconds is None:
+        return "?"
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,32 @@
+"""What has become of the paper's claims: python scripts/claims.py [--check]
+
+Writes <output>/claims.md from the finished runs; with --check, only says whether it is what they give."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lls.claims.render import markdown
+from lls.config import UserError
+from lls.files import write_whole
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
+    parser.add_argument("--check", action="store_true", help="fail where claims.md is stale; write nothing")
+    arguments = parser.parse_args()
+    text, path = markdown(arguments.output), arguments.output / "claims.md"
+    if arguments.check:
+        if not path.exists() or path.read_text() != text:
+            raise UserError(f"{path} is stale: python scripts/claims.py writes it again")
+        return
+    write_whole(path, lambda temporary: temporary.write_text(text))
+    print(path)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)

@@ -1,0 +1,45 @@
+"""Draw the paper's figures: python scripts/figures.py [N ...] [overrides]
+
+    python scripts/figures.py                               all of them, from the runs that there are
+    python scripts/figures.py 4 network=lenet budget=0.05   Figure 4 of other runs, which its title says
+    python scripts/figures.py 8 --train                     train what Figure 8 lacks first, one run after another
+
+PNG and PDF go to <machine.output>/figures."""
+
+import argparse
+import shlex
+import sys
+
+from lls import figures
+from lls.config import UserError
+from lls.runs import execute
+from lls.smoke import make_data
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="N or key=value")
+    parser.add_argument("--train", action="store_true", help="train missing runs first")
+    parser.add_argument("--smoke", action="store_true", help="of runs in their small form, in outputs/smoke")
+    arguments = parser.parse_args()
+    overrides = [word for word in arguments.words if "=" in word]
+    chosen = [word for word in arguments.words if "=" not in word and word != "all"] or figures.names()
+    if arguments.smoke and arguments.train:
+        make_data()
+    for name in chosen:
+        figure = figures.load(name, overrides, smoke=arguments.smoke)
+        if arguments.train:
+            for panel in figure.missing.values():
+                execute(panel.run, figure.needs[-1] if figure.needs else None)
+        png, _ = figures.draw(figure)
+        empty = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
+        print(f"figure {name}: {png}{empty}")
+        for panel in figure.missing.values():
+            print(f"  {figures.lacking(panel.run, figure.needs)}: python train.py {shlex.join(panel.overrides)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)

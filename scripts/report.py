@@ -1,0 +1,22 @@
+"""Write the report, one HTML page that opens from disk: python scripts/report.py [--output outputs]"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lls.config import UserError
+from lls.report import write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
+    path = write(parser.parse_args().output)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)

@@ -1,0 +1,142 @@
+"""The paper's tables: python scripts/tables.py plan|run|render|check|time [TABLE ...] [overrides]
+
+    plan      every distinct run: its state, its time left, its command, and the totals
+    run       train what is missing, teachers first, each run a process of its own; then render
+    render    write outputs/tables/TABLE.md, .csv and .tex from the finished runs
+    check     fail where a committed table is not what the committed results say
+    time      steps of Table 9's methods that take turns in one process: the minutes of Table 9
+
+TABLE is 1 to 9, another yaml of configs/table, or `all`, the paper's nine (of render: and ours). Overrides are those of
+train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: parts of names, separated by commas.
+`run all figures` trains the figures' too; on a cluster: `run --launcher slurm hydra.launcher.partition=gpu`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lls import smoke
+from lls.config import UserError
+from lls.planned import distinct
+from lls.tables import Table, load, names, runs_of
+from lls.tables.declaration import PAPER
+
+LAUNCHER = "hydra.launcher."  # with --launcher slurm: of the jobs, not of the runs
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.smoke and arguments.what in ("run", "time"):
+        smoke.make_data()
+    return globals()[arguments.what](arguments)
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    from lls.tables.plan import lines
+    from lls.tables.plan import plan as planned
+
+    print("\n".join(lines(planned(_tables(arguments, PAPER), _output(arguments)))))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lls.runner import start
+
+    runs = runs_of(_tables(arguments, PAPER))
+    if "figures" in arguments.words:
+        from lls import figures
+
+        runs = distinct([*runs, *figures.runs_of(figures.names(), smoke=arguments.smoke)])
+    try:
+        failures = start(
+            runs,
+            jobs=arguments.jobs,
+            time_limit=arguments.time_limit,
+            launcher=arguments.launcher,
+            settings=[text for text in arguments.words if text.startswith(LAUNCHER)],
+        )
+    finally:
+        render(arguments)  # whatever is done by now
+    return 1 if failures else 0
+
+
+def render(arguments: argparse.Namespace) -> int:
+    arguments.all = True  # a cell that the paper leaves empty is shown where it has been run
+    _write(_tables(arguments, PAPER if arguments.smoke else names()), arguments)
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    from lls.tables.results import stale
+
+    if problems := stale():
+        print(
+            "\n".join(problems),
+            "`make render` writes them again; git add outputs/runs first",
+            sep="\n",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def time(arguments: argparse.Namespace) -> int:
+    from lls.tables.timing import measure
+
+    for table in _tables(arguments, ("9",)):
+        for column in table.columns:
+            if column.metric == "minutes":
+                runs = [table.cells[row.name, column.name].runs[0] for row in table.rows]
+                print(measure(runs, arguments.rounds), flush=True)
+    return 0
+
+
+def _tables(arguments: argparse.Namespace, every: Sequence[str]) -> list[Table]:
+    """The tables that the command line names, `every` for none or `all`."""
+    wanted = [name for name in arguments.words if "=" not in name and name != "figures"]
+    overrides = [text for text in arguments.words if "=" in text and not text.startswith(LAUNCHER)]
+    chosen = list(dict.fromkeys(name for word in wanted or ["all"] for name in (every if word == "all" else [word])))
+    return [load(name, overrides, all_cells=arguments.all, smoke=arguments.smoke) for name in chosen]
+
+
+def _write(tables: Sequence[Table], arguments: argparse.Namespace) -> None:
+    from lls.tables.mirror import mirror
+    from lls.tables.results import write
+
+    for table in tables:
+        print(", ".join(map(str, write(table, _output(arguments) / "tables"))))
+    mirror(tables, _output(arguments), "disabled" if arguments.smoke else arguments.wandb)
+
+
+def _output(arguments: argparse.Namespace) -> Path:
+    given = [text.partition("=")[2] for text in arguments.words if text.startswith("machine.output=")]
+    return Path(given[-1] if given else smoke.OUTPUT if arguments.smoke else "outputs")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "what", choices=["plan", "run", "render", "check", "time"], metavar="plan|run|render|check|time"
+    )
+    parser.add_argument("words", nargs="*", metavar="TABLE or override")
+    parser.add_argument("--all", action="store_true", help="the cells that the paper leaves empty, too")
+    parser.add_argument("--smoke", action="store_true", help="every run in its small form, in outputs/smoke")
+    parser.add_argument("--jobs", type=int, help="runs at a time on each GPU, or on the CPU (run)")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop then, to be resumed (run)")
+    parser.add_argument("--launcher", default="local", choices=["local", "slurm"], help="where runs are started (run)")
+    parser.add_argument("--rounds", type=int, default=30, help="how often each method has its turn (time)")
+    parser.add_argument(
+        "--wandb", default="offline", choices=["offline", "online", "disabled"], help="log the tables (run, render)"
+    )
+    return parser.parse_intermixed_args()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,162 @@
+"""The report: whole in itself, and in a headless Chromium, where there is one, alive and without an error."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lls import report
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+# what is done to the page, and what it answers with, as JSON in its title
+PROBE = """
+const errors = [];
+window.addEventListener("error", (event) => {
+  errors.push(String(event.message));
+  document.title = JSON.stringify({ errors });
+});
+window.addEventListener("unhandledrejection", (event) => errors.push(String(event.reason)));
+console.error = (...words) => errors.push(words.join(" "));
+"""
+DRIVE = """
+const element = (id) => document.getElementById(id);
+const point = (target, x, y) => {
+  const box = target.getBoundingClientRect();
+  const place = { clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true };
+  target.dispatchEvent(new PointerEvent("pointermove", place));
+};
+const change = (target, value, kind) => { target.value = value; target.dispatchEvent(new Event(kind)); };
+setTimeout(() => {
+  const answer = { errors };
+  document.querySelectorAll("img").forEach((image) => { image.loading = "eager"; });
+  const lines = () => element("c-chart").querySelectorAll("path").length;
+  point(element("q-canvas"), 0.05, 0.65);
+  answer.row = element("q-title").textContent;
+  answer.bars = [...element("q-bars").children].map((bar) => bar.textContent);
+  answer.says = element("q-says").textContent;
+  answer.mark = element("q-mark").style.top;
+  element("q-canvas").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));
+  answer.below = element("q-title").textContent;
+  answer.chosen = element("q-class").selectedOptions[0].textContent;
+  change(element("q-class"), "0", "change");
+  answer.first = element("q-title").textContent;
+  answer.lines = lines();
+  const path = element("c-chart").querySelector("path"), at = path.getPointAtLength(0);
+  const view = element("c-chart").viewBox.baseVal;
+  point(element("c-chart"), at.x / view.width, at.y / view.height);
+  answer.tip = element("c-tip").hidden ? null : element("c-tip").textContent;
+  change(element("c-filter"), "onehot", "input");
+  answer.filtered = lines();
+  element("c-legend").querySelector("button").click();
+  answer.hidden = lines();
+  change(element("c-metric"), "loss", "change");
+  setTimeout(() => {
+    answer.images = [...document.images].map((image) => image.naturalWidth);
+    answer.wide = document.documentElement.scrollWidth - innerWidth;
+    document.title = JSON.stringify(answer);
+  }, 1000);
+}, 200);
+"""
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """Three tracked runs, a figure of one of them, and a table."""
+    from lls import figures
+
+    folder = tmp_path_factory.mktemp("report")
+    for method in ("lls", "onehot", "ls"):
+        (run,) = (ROOT / "outputs" / "runs").glob(f"fashionmnist-lenet-{method}-s0-*")
+        shutil.copytree(run, folder / "runs" / run.name, ignore=shutil.ignore_patterns("*.pt", "wandb"))
+    figures.draw(figures.load("4", ["network=lenet", "budget=0.05", f"machine.output={folder}"]))
+    (folder / "tables").mkdir()
+    (folder / "tables" / "3.md").write_text(
+        "# Table 3\n\n| a < b | **c** |\n|---|---:|\n| `x` \\| y | <u>80.1</u> ± 0.2 |\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(output):
+    return report.write(output).read_text()
+
+
+def test_the_page_is_whole_in_itself(page):
+    script = page.split("</style>")[1]
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", page)
+    assert "@import" not in page
+    assert "fetch(" not in script
+    assert not re.findall(r"\{\{\w+\}\}", page)
+    urls = set(re.findall(r"https?://[^\"'\s<]+", page))
+    assert urls <= {"http://www.w3.org/2000/svg"}  # the name of a namespace, which nothing loads
+
+
+def test_it_holds_what_there_is(page, output):
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
+    assert [run["method"] for run in data["runs"]] == ["lls", "ls", "onehot"]
+    assert len(data["runs"][0]["curves"]["top1"]) == 10
+    assert [figure["runs"] for figure in data["figures"]] == [[data["runs"][0]["id"]]]
+    assert "budget=0.05" in data["figures"][0]["title"]
+    assert len(data["claims"]) == len(report.decided(output)[0])
+    (matrix,) = data["matrices"]
+    assert matrix["classes"][6] == "Shirt"
+
+
+def test_tables_come_through_as_html():
+    text = "# T & U\n\n| a < b | **c** |\n|---|---:|\n| `x` \\| y | <u>80.1</u> |\n\nSee [it](x.md) <script>."
+    assert report.markdown_html(text).splitlines() == [
+        "<h3>T &amp; U</h3>",
+        '<div class="wide"><table><thead><tr><th>a &lt; b</th><th><strong>c</strong></th></tr></thead>'
+        "<tbody><tr><td><code>x</code> | y</td><td><u>80.1</u></td></tr></tbody></table></div>",
+        "<p>See it &lt;script&gt;.</p>",
+    ]
+
+
+def test_a_page_of_nothing_is_a_page(tmp_path):
+    assert "No finished run has learned a Q yet" in report.page(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def answers(page, tmp_path_factory):
+    """answers(width): what the page answers when it is driven in a window so wide."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    folder = tmp_path_factory.mktemp("chromium")
+    path = folder / "page.html"
+    driven = page.replace("<head>", f"<head><script>{PROBE}</script>")
+    path.write_text(driven.replace("</body>", f"<script>{DRIVE}</script></body>"))
+
+    def drive(width):
+        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
+        command += [f"--window-size={width},900", "--virtual-time-budget=5000", "--dump-dom", path.as_uri()]
+        dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+        title = re.search(r"<title>(.*?)</title>", dom, re.S)[1]
+        return json.loads(title.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+
+    return drive
+
+
+@pytest.mark.parametrize("width", [1200, 500])
+def test_it_reacts_in_a_browser(width, answers):
+    found = answers(width)
+    assert found["errors"] == []
+    assert len(found["images"]) == 1
+    assert min(found["images"]) > 1000
+    assert found["wide"] <= 0  # nothing makes the page wider than its window
+    assert found["row"] == "Shirt"
+    assert found["bars"][0].startswith("T-shirt/top0.361")
+    assert "In return, T-shirt/top gives it 0.677" in found["says"]
+    assert "60%" in found["mark"]
+    assert found["below"] == found["chosen"] == "Sneaker"
+    assert found["first"] == "T-shirt/top"
+    assert found["lines"] == 3
+    assert "seed 0" in found["tip"]
+    assert "epoch 1" in found["tip"]
+    assert (found["filtered"], found["hidden"]) == (1, 0)

@@ -1,0 +1,200 @@
+"""Runs as jobs of a real SLURM of one node, started for these tests; they are skipped where none is installed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lls.config import CONFIGS, UserError, compose
+from lls.data.stream import StreamedTest
+from lls.runner import start
+from lls.runs import Run, needs
+from lls.tasks import log_of
+
+submitit = pytest.importorskip("submitit")
+from lls import slurm  # noqa: E402 - after the line above
+
+ROOT = Path(__file__).resolve().parent.parent
+NODE = ROOT / "tests" / "slurm" / "start.sh"
+SHORT = ["train.epochs=6", "train.milestones=[]"]
+SETTINGS = ["gpus_per_node=null", "cpus_per_task=1", "mem_gb=null", "timeout_min=10", "signal_delay_s=110"]
+SETTINGS = [f"hydra.launcher.{setting}" for setting in SETTINGS]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A SLURM, in the environment of this process."""
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
+    if not all(shutil.which(daemon, path=path) for daemon in ("slurmctld", "slurmd", "munged", "srun")):
+        pytest.skip("SLURM is not installed (apt-get install slurm-wlm munge)")
+    folder = tmp_path_factory.mktemp("slurm")
+    subprocess.run([NODE, folder], check=True, timeout=60)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        patched.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        patched.setattr(slurm, "LOOK_AGAIN", 0.5)
+        patched.setattr(slurm, "LATE", 3)
+        yield
+        slurm_says("scancel", "--user", str(os.getuid()))
+        while slurm.in_queue():
+            time.sleep(0.5)
+        subprocess.run([NODE, folder, "stop"], check=True)
+
+
+@pytest.fixture
+def run_of(overrides):
+    return lambda *more: Run(compose([*SHORT, *overrides, *more]))
+
+
+def slurm_says(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+
+
+@pytest.fixture
+def at_once(node):
+    """SLURM leaves a job that is queued again alone for two minutes: here it does not."""
+    stop = threading.Event()
+
+    def hurry():
+        while not stop.wait(0.5):
+            for line in slurm_says("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i %r"):
+                if line.endswith(" BeginTime"):
+                    slurm_says("scontrol", "update", f"JobId={line.split()[0]}", "StartTime=now", "TimeLimit=10")
+
+    thread = threading.Thread(target=hurry)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+def numbers(run):
+    unsteady = ("seconds", "images_per_second", "finished", "commit")
+    return {key: value for key, value in run.result.items() if key not in unsteady}
+
+
+class Odd(slurm.Job):
+    """A job that has its time cut short when a teacher has done three epochs; with another seed, it is killed."""
+
+    def __call__(self):
+        save = Run.save
+
+        def odd(run, state):
+            save(run, state)
+            if run.cfg.seed == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if run.teacher is None and len(state["rows"]) == 3 and "SLURM_RESTART_COUNT" not in os.environ:
+                job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
+                slurm_says("scontrol", "update", f"JobId={job}", "TimeLimit=2")
+                paths, dataset = [CONFIGS / "train.yaml"], compose(["dataset=tinyimagenet"]).dataset
+                on = {"seed": 0, "workers": 1, "store": None, "device": torch.device("cpu")}
+                told_too = StreamedTest(paths, torch.zeros(1), dataset, **on)  # its worker, which is forked
+                with pytest.raises(UserError):
+                    next(iter(told_too))
+                time.sleep(600)
+
+        Run.save = odd
+        super().__call__()
+
+
+def test_a_job_whose_time_is_over_is_queued_again_and_ends_as_one_unbroken(run_of, at_once, monkeypatch, tmp_path):
+    """It is a teacher, and its student waits. Another job is killed, which costs it and its student."""
+    monkeypatch.setattr(slurm, "Job", Odd)
+    student, killed, orphan = run_of("method=lls_st", "seed=1"), run_of("seed=2"), run_of("method=lls_st", "seed=2")
+    failures = start([student, killed, orphan], launcher="slurm", settings=SETTINGS)
+    teacher = needs(student)
+    assert [(failure.run.id, failure.status) for failure in failures] == [
+        (killed.id, "its job is over"),
+        (orphan.id, "not started"),
+    ]
+    assert "Killed" in failures[0].last_lines[-1]
+    lines = log_of(teacher).read_text()
+    assert lines.count(f"  {teacher.id}, process ") == 2
+    assert "this job is timed-out" in lines
+    assert lines.count("Calling checkpoint method") == lines.count("Requeued job 1_0 (99 remaining timeouts)")
+    assert "6 epochs on cpu, 3 of them done" in lines
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    straight = run_of("method=lls_st", "seed=1", f"machine.output={tmp_path}/straight")
+    assert start([straight]) == []
+    for broken, unbroken in ((teacher, needs(straight)), (student, straight)):
+        assert numbers(broken) == numbers(unbroken)
+
+
+def test_the_launcher_of_hydra(run_of, overrides, at_once):
+    """Two jobs: one is told that its time is over and goes on, one diverges, which the exit status says."""
+    line = ["train.epochs=40", "train.milestones=[]", *overrides]
+    words = [
+        "-m",
+        "hydra/launcher=submitit_slurm",
+        *SETTINGS,
+        "hydra.launcher.array_parallelism=1",
+        *line,
+        "train.lr=0.05,1e38",
+    ]
+    run = Run(compose([*line, "train.lr=0.05"]))
+    launcher = subprocess.Popen(
+        [sys.executable, ROOT / "train.py", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    begun = time.monotonic()
+    while run.epochs_done < 2:
+        assert launcher.poll() is None, launcher.communicate()[0]
+        assert time.monotonic() - begun < 120
+        time.sleep(0.05)
+    (job,) = (job for job, state in slurm.in_queue().items() if state == "RUNNING")
+    slurm_says("scancel", "--signal=USR2", job)
+    told = launcher.communicate(timeout=200)[0]
+    assert launcher.returncode == 1, told
+    assert "is nan in epoch 1" in told
+    assert "automatic_schema_matching" not in told
+    assert run.result["epochs"] == 40
+    (log,) = (Path(run.cfg.machine.output) / "slurm").glob(f"{job}/*_log.out")
+    assert re.search(r"40 epochs on cpu, \d+ of them done", log.read_text())
+
+
+def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(run_of, node, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    run, before = run_of(), slurm.in_queue().keys()
+    with monkeypatch.context() as patched:
+        patched.setattr(slurm, "_watch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            start([run], launcher="slurm", settings=SETTINGS)
+    (job,) = slurm.in_queue().keys() - before
+    assert capsys.readouterr().out == (
+        f"submitted 1 runs as job {job}\nthe jobs go on: the same command watches them, scancel {job} ends them\n"
+    )
+    assert start([run], launcher="slurm", settings=SETTINGS) == []
+    assert "submitted" not in capsys.readouterr().out
+    assert log_of(run).read_text().count(f"  {run.id}, process ") == 1
+
+
+# -- without a SLURM ---------------------------------------------------------------------------------------------------
+
+
+def test_settings():
+    known = slurm.settings_of(["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=5"])
+    assert (known["partition"], known["timeout_min"], known["max_num_timeout"]) == ("gpu", 5, 100)
+    with pytest.raises(UserError, match=r"no such key: hydra.launcher.partitoin; did you mean 'partition'\?"):
+        slurm.settings_of(["hydra.launcher.partitoin=gpu"])
+
+
+def test_no_slurm_here(run_of, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="there is no SLURM here: squeue is not found"):
+        start([run_of()], launcher="slurm")
+    with pytest.raises(UserError, match="a time limit is for this machine"):
+        start([run_of()], launcher="slurm", time_limit=5)
