@@ -321,15 +321,16 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
 
 def test_two_runners_share_a_folder(run_of):
     """Each run is trained once; both runners end when all are done."""
-    runs = [run_of(f"seed={seed}", "method=kd") for seed in range(3)]
+    pairs = [[run_of(f"seed={seed}", "method=kd") for seed in range(3)] for _ in range(2)]
+    teachers = [needs(run) for runs in pairs for run in runs]  # now: Hydra composes in one thread at a time
     failures = []
-    threads = [threading.Thread(target=lambda: failures.append(start(list(runs), jobs=1))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda runs=runs: failures.append(start(runs, jobs=1))) for runs in pairs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert failures == [[], []]
-    for run in (*runs, *map(needs, runs)):
+    for run in (*pairs[0], *teachers):
         assert run.result
         assert log_of(run).read_text().count("epoch 1/1") == 1
 
