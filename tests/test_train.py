@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from lls.config import UserError, compose
-from lls.data import TrainBatches
+from lls.data.batches import TrainBatches
 from lls.qmatrix import QMatrix, load_q, save_q
 from lls.runs import Run, execute
 
