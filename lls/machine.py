@@ -1,9 +1,13 @@
 """The `machine` part of a configuration: where and in which precision a run is computed, and what that was."""
 
+import os
 import platform
+import shutil
 import subprocess
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -36,6 +40,13 @@ def set_precision(precision: str) -> None:
 def autocast(on: torch.device, precision: str) -> AbstractContextManager:
     """The context a network's forward pass runs in."""
     return torch.autocast(on.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@cache
+def has_triton(on: torch.device) -> bool:
+    """Whether Triton's kernels can be built for a device: it must be NVIDIA's, and there must be a C compiler."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return on.type == "cuda" and compiler is not None and find_spec("triton") is not None
 
 
 def record(cfg: DictConfig, on: torch.device) -> dict:
