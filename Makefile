@@ -1,7 +1,7 @@
 # make help lists what can be made. Every target that needs Python packages installs them into .venv first.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup train data test runs plan tables table-N render tables-check time figures claims report sync lint clean
+.PHONY: help setup train data test runs plan tables table-N render tables-check time figures claims report sync bench lint clean
 
 # the first interpreter found that is a Python 3.11 or 3.12 (some launchers exist without one behind them)
 PYTHON ?= $(shell for p in python3 python python3.12 python3.11; do \
@@ -80,6 +80,9 @@ claims: .venv/ready ## decide the paper's claims by the runs that there are
 
 report: .venv/ready ## one page of it all: outputs/report.html
 	@$(BIN)/python scripts/report.py
+
+bench: .venv/ready ## measure how fast this is, on a machine that does nothing else; ARGS="loops losses startup images runs"
+	@$(BIN)/python scripts/bench.py $(ARGS)
 
 lint: .venv/ready ## check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

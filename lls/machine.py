@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib.metadata import version
@@ -72,6 +73,11 @@ def set_precision(name: str, on: torch.device) -> None:
 def autocast(on: torch.device, name: str) -> AbstractContextManager:
     """The context a network's forward pass runs in."""
     return torch.autocast(on.type, torch.bfloat16, enabled=precision(name, on) == "bf16")
+
+
+def wait(on: torch.device) -> Callable[[], None]:
+    """A function that waits until a device has done what it was given."""
+    return (lambda: torch.cuda.synchronize(on)) if on.type == "cuda" else lambda: None
 
 
 @cache

@@ -1,155 +1,184 @@
-"""Measure what the data path costs: python scripts/bench.py data | images [--rounds N]
+"""Measure how fast this is: python scripts/bench.py [loops losses startup images runs] [--rounds N]
 
-data: on a small data set, the share of a training epoch that goes into its batches.
-images: JPEG decoding, cropping and normalising with one worker process, beside torchvision's ImageFolder with the
-transforms and the DataLoader of its documentation, and from a store of scaled images (machine.cache).
+loops     an epoch beside the network's bare step, and beside torchvision's and timm's loops
+losses    each method's loss beside label smoothing's and beside a training step
+startup   seconds until --help is there, and until the first training step
+images    large JPEGs beside torchvision's ImageFolder, one worker each
+runs      the paper's runs in minutes, from 200 steps each (on a GPU only); --ways compares eager, graph and compiled
 
-Rounds alternate between what is compared; medians are shown with the quartiles of the rounds. Nothing else should run.
+Without a name, all of them. What is compared takes turns; medians and quartiles are of the rounds. Nothing else should
+run: a disturbed round is repeated. Ratios with a goal are kept in outputs/bench, and compared with those kept there.
 """
 
 import argparse
-import statistics
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from omegaconf import DictConfig
-from torch import Tensor
 
-from lls.config import compose
-from lls.data import feed, find
+from lls import machine
+from lls.bench.record import Goal, Record
+from lls.bench.rounds import Spread, Times
 
-BATCH = 64
-
-
-def shares(overrides: list[str], steps: int, rounds: int) -> str:
-    """The share of the batches in the time of a training step, on synthetic images of a data set's size."""
-    from lls import machine
-    from lls.build import build_network
-    from lls.data.batches import TrainBatches
-
-    cfg = compose(["network=alexnet", *overrides])
-    data, size, device = cfg.dataset, cfg.dataset.size, machine.device(cfg.machine.device)
-    n = max(10_000, (steps + 1) * cfg.train.batch_size)
-    x = torch.randint(256, (n, size, size, data.channels), dtype=torch.uint8)
-    y = torch.randint(data.num_classes, (n,))
-    keys = {"batch_size": cfg.train.batch_size, "seed": 0, "mean": data.mean, "std": data.std, "device": device}
-    keys |= {"crop_padding": data.crop_padding, "padding_mode": data.padding_mode, "flip": data.flip}
-    batches = TrainBatches(x, y, **keys)
-    net = build_network(cfg.network, data.num_classes, data.channels, size).to(
-        device, memory_format=torch.channels_last
-    )
-    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, fused=True)
-
-    def train(step: tuple[Tensor, Tensor]) -> None:
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(net(step[0])[0], step[1]).backward()
-        optimizer.step()
-
-    def only_data(_) -> None:
-        pass
-
-    times = {train: [], only_data: []}
-    for number in range(rounds + 1):
-        for work, seconds in times.items():
-            seconds.append(_seconds(work, batches.epoch(number), steps, device))
-    training, alone = (statistics.median(seconds[1:]) / steps for seconds in times.values())  # the first round warms up
-    return (
-        f"{data.name:<14} {cfg.network.name:<9} step {1e3 * training:7.2f} ms   its batch {1e3 * alone:6.3f} ms   "
-        f"{100 * alone / training:5.2f} %"
-    )
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def _seconds(work: Callable, epoch: Iterator, steps: int, device: torch.device) -> float:
-    started = time.perf_counter()
-    for _, step in zip(range(steps), epoch, strict=False):
-        work(step)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+def loops(record: Record, rounds: int) -> None:
+    from lls.bench.loops import CASES, compare
+
+    goals = {
+        "lenet": (0.93, 3.5, 3.5),
+        "alexnet": (0.97, 1.25, 1.25),
+        "resnet18": (0.97, 1.3, 1.1),
+    }
+    for case in CASES:
+        times = compare(case, rounds)
+        title = f"{case.network} on {case.dataset}"
+        print(f"\n{title}: a step of ours {_ms(times, 'ours', case.steps)}  {times.disturbed()}")
+        for other, limit in zip(("bare", "torchvision", "timm"), goals[case.network], strict=True):
+            record.add(f"{title}: rate over {other}", times.ratio(other, "ours"), Goal(limit, at_least=True))
+            print(f"  {other:<12} {_ms(times, other, case.steps)}   ours {times.ratio(other, 'ours')}x its rate")
+        record.add(f"{title}: share of the batches", times.ratio("batches", "ours"), Goal(0.05))
+        print(
+            f"  the batches  {_ms(times, 'batches', case.steps)}   {times.ratio('batches', 'ours')} of ours", flush=True
+        )
 
 
-def jpegs(folder: Path, n: int) -> Path:
-    """`n` JPEGs of 500x375, the size of most of ImageNet's: smooth shapes and noise, in two classes."""
-    from PIL import Image
+def losses(record: Record, rounds: int) -> None:
+    from lls.bench.losses import CLASSES, MANY, compare, memory
 
-    rng, (y, x) = np.random.default_rng(0), np.mgrid[:375, :500]
-    for i in range(n):
-        waves = [np.sin(x * rng.uniform(0.01, 0.2)) + np.sin(y * rng.uniform(0.01, 0.2)) for _ in range(3)]
-        pixels = 127 + 50 * np.stack(waves, -1) + rng.normal(0, 8, (375, 500, 3))
-        for split in ("train", "test")[: 1 + (i < 4)]:
-            path = folder / split / "ab"[i % 2] / f"{i}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=90)
-    return folder
-
-
-def ours(cfg: DictConfig) -> Callable[[int], Iterator]:
-    return feed(cfg, find(cfg.dataset, Path(cfg.machine.data)), torch.device("cpu")).train().epoch
-
-
-def image_folder(root: Path, workers: int) -> Callable[[int], Iterator]:
-    """torchvision's ImageFolder and PyTorch's DataLoader, as their documentation and the ImageNet example use them."""
-    from torchvision import datasets, transforms
-
-    normalise = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    seen = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor(), normalise]
-    images = datasets.ImageFolder(root / "train", transforms.Compose(seen))
-    loader = torch.utils.data.DataLoader(
-        images, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
-    )
-    return lambda _: iter(loader)
+    steps = step_seconds()
+    for k in CLASSES:
+        times = compare(k, rounds)
+        print(f"\nloss, gradients and update, K = {k}, in microseconds:  {times.disturbed()}")
+        for name in times.seconds:
+            print(f"  {name:<26} {_us(times, name)}   {times.ratio(name, 'ls')} x label smoothing's", flush=True)
+        goal = k == 200
+        record.add(
+            f"K={k}: lls without update over ls", times.ratio("lls without update", "ls"), Goal(1.5) if goal else None
+        )
+        record.add(f"K={k}: lls over ls", times.ratio("lls", "ls"), Goal(2.5) if goal else None)
+        faster = Goal(2 if k == 10 else 3, at_least=True)
+        record.add(f"K={k}: lls's rate over the pseudo-code's", times.ratio("pseudo-code", "lls"), faster)
+        for network, (of_classes, limit) in {"lenet": (10, 0.03), "resnet18": (200, 0.005)}.items():
+            if k == of_classes:
+                pairs = zip(times.seconds["lls"], times.seconds["onehot"], strict=True)
+                share = Spread.of([(a - b) / steps[network] for a, b in pairs])
+                record.add(f"K={k}: lls over onehot, share of a step of {network}", share, Goal(limit))
+    times, (dense, sparse) = compare(MANY, rounds), memory()
+    print(f"\nK = {MANY:,}, B = 32: ls {_us(times, 'ls')} us, lls_topn {_us(times, 'lls_topn')} us")
+    print(f"  learned, with gradient and momentum: {dense / 1e6:,.0f} MB by lls, {sparse / 1e6:,.1f} MB by lls_topn")
+    record.add(f"K={MANY}: lls_topn over ls", times.ratio("lls_topn", "ls"), Goal(1.5))
+    record.add(f"K={MANY}: memory of lls_topn over lls", Spread.of([sparse / dense]), Goal(0.01))
 
 
-def rates(n: int, rounds: int, workers: int) -> list[str]:
-    """Images a second of each way to read JPEGs, epochs alternating."""
+def step_seconds() -> dict[str, float]:
+    """Of a bare step of LeNet on FashionMNIST and of ResNet-18 on CIFAR-100."""
+    from lls.bench.loops import CASES, bare, pixels, train_batches
+    from lls.bench.rounds import alternate
+    from lls.config import compose
+
+    device, found = machine.device("auto"), {}
+    machine.set_precision("auto", device)
+    for case in CASES:
+        if case.network != "alexnet":
+            cfg = compose([f"dataset={case.dataset}", f"network={case.network}", "method=onehot"])
+            batch = next(train_batches(cfg, *pixels(cfg, cfg.train.batch_size), device).epoch(0))
+            times = alternate({"bare": bare(cfg, batch, case.steps, device)}, 5, machine.wait(device))
+            found[case.network] = times.of("bare").median / case.steps
+    return found
+
+
+def startup(record: Record, rounds: int) -> None:
+    from lls.bench.startup import measure
+
+    taken = measure(min(rounds, 5))
+    print("\nstart-up, in seconds")
+    for name, limit in (("help", 1.0), ("first step", 8.0), ("import torch", None)):
+        record.add(f"seconds: {name}", taken[name], None if limit is None else Goal(limit))
+        print(f"  {name:<14} {taken[name]}{' of CPU' if name == 'help' else ''}", flush=True)
+
+
+def images(record: Record, rounds: int) -> None:
+    from lls.bench.images import FOLDER, compare
+
+    n = 512
     with tempfile.TemporaryDirectory() as folder:
-        root = jpegs(Path(folder) / "images", n)
-        keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=224", f"train.batch_size={BATCH}"]
-        keys += [f"machine.data={folder}", f"machine.workers={workers}"]
-        ways = {
-            "torchvision ImageFolder, random resized crops": image_folder(root, workers),
-            "ours, random resized crops": ours(compose(keys)),
-            "ours, random crops of 256x256": ours(compose([*keys, "dataset.crop=random", "dataset.keep_aspect=false"])),
-            "ours, random resized crops from the store": ours(
-                compose([*keys, "dataset.resize_first=true", "machine.cache=true"])
-            ),
-            "ours, random crops of 256x256 from the store": ours(
-                compose([*keys, "dataset.crop=random", "dataset.keep_aspect=false", "machine.cache=true"])
-            ),
-        }
-        seen = {name: [] for name in ways}
-        for number in range(rounds + 1):
-            for name, epoch in ways.items():
-                started = time.perf_counter()
-                images = sum(len(y) for _, y in epoch(number))
-                seen[name].append(images / (time.perf_counter() - started))
-    first = statistics.median(next(iter(seen.values()))[1:])
-    lines = []
-    for name, per_second in seen.items():
-        low, median, high = statistics.quantiles(per_second[1:], n=4)
-        lines.append(f"{name:<46} {median:7.0f} images/s ({low:.0f} to {high:.0f})  {median / first:5.2f}x")
-    return lines
+        found = compare(Path(folder), n, 1, min(rounds, 7))
+    print(f"\n{n} JPEGs of 500x375, one worker  {found.times.disturbed()}")
+    for name in found.times.seconds:
+        rate, ratio = n / found.times.of(name).median, found.times.ratio(FOLDER, name)
+        print(f"  {name:<46} {rate:7.0f} images/s   {ratio}x   {found.megabytes[name]:5.0f} MB", flush=True)
+        if name != FOLDER:
+            goal = Goal(1.0, at_least=True)
+            record.add(f"images: {name}, rate over ImageFolder", ratio, goal)
+
+
+def runs(record: Record, _rounds: int, steps: int = 200, ways: bool = False) -> None:
+    from lls.bench.runs import RUNS, at_once, measure
+
+    if machine.device("auto").type != "cuda":
+        print("\nruns: needs a GPU")
+        return
+    print(f"\nthe paper's runs on {torch.cuda.get_device_name()}, LLS, from {steps} steps")
+    compared = {
+        "eager": ["machine.graph=false", "machine.compile=false"],
+        "graph": ["machine.compile=false"],
+        "auto": [],
+    }
+    for run in RUNS:
+        for name in compared if ways else ["auto"]:
+            found = measure(run, steps, "lls", *compared[name])
+            beside = f"floor {run.floor}" if run.floor else ""
+            beside += f"   the paper {run.paper}" if run.paper else ""
+            title = f"{run.dataset} / {run.network}{'' if name == 'auto' else f', {name}'}"
+            print(f"  {title:<36} {found.step:8.3f} ms   {found.training:7.2f} min   {beside}", flush=True)
+            record.add(f"minutes: {title}", Spread.of([found.training]), GOALS.get(title))
+    three = at_once(RUNS[0], 20 * steps, 3)
+    title = f"{RUNS[0].dataset} / {RUNS[0].network}, three at once"
+    print(f"  {title:<36} {three.step:8.3f} ms   {three.training:7.2f} min", flush=True)
+    record.add(f"minutes: {title}", Spread.of([three.training]), Goal(1))
+
+
+GOALS = {
+    "cifar100 / resnet18": Goal(4),
+    "tinyimagenet / resnet18": Goal(9),
+    "tinyimagenet / resnet101": Goal(50),
+}
+PARTS = {"loops": loops, "losses": losses, "startup": startup, "images": images, "runs": runs}
+
+
+def _ms(times: Times, name: str, steps: int) -> str:
+    return f"{1000 * times.of(name).median / steps:9.3f} ms"
+
+
+def _us(times: Times, name: str) -> str:
+    return f"{1e6 * times.of(name).median:9.1f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["data", "images"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20, help="steps a round (data)")
-    parser.add_argument("--images", type=int, default=512, help="JPEGs to generate (images)")
-    parser.add_argument("--workers", type=int, default=1, help="worker processes (images)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=200, help="of each of the paper's runs")
+    parser.add_argument("--ways", action="store_true", help="runs: eager and graph too")
+    parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "bench", help="where ratios are kept")
     arguments = parser.parse_args()
-    if arguments.what == "data":
-        for name in ("fashionmnist", "cifar10", "cifar100"):
-            print(shares([f"dataset={name}"], arguments.steps, arguments.rounds), flush=True)
-        for name in ("tinyimagenet", "animals10n"):  # AlexNet takes 32x32 only
-            print(shares([f"dataset={name}", "network=resnet18"], arguments.steps // 10, arguments.rounds), flush=True)
-    else:
-        print("\n".join(rates(arguments.images, arguments.rounds, arguments.workers)))
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"{', '.join(sorted(unknown))}: no such part (there are {', '.join(PARTS)})")
+    device = machine.device("auto")
+    record = Record(arguments.output / f"{device.type}.json")
+    about = machine.record(machine.Ways("auto", False, False), device)
+    print(f"{about['device']}, {about['threads']} threads, torch {about['versions']['torch']}")
+    for name in arguments.parts or PARTS:
+        keys = {"steps": arguments.steps, "ways": arguments.ways} if name == "runs" else {}
+        PARTS[name](record, arguments.rounds, **keys)
+    print("\n" + "\n".join(record.lines()))
+    record.write(commit=machine.commit(), device=about["device"], threads=about["threads"])
+    if missed := record.missed():
+        print(f"\n{len(missed)} of {len(record.goals)} goals missed: {'; '.join(missed)}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

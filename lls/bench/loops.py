@@ -1,0 +1,213 @@
+"""An epoch of ours beside the same network's bare step, and beside the loops that a user would write instead.
+
+Images are random numbers of the data set's shape: what they show costs nothing. torchvision's data sets are its own
+classes, to which these images are given where they would have read their files.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from lls import machine
+from lls.augment import none
+from lls.bench.rounds import Times, alternate
+from lls.build import build_method, build_network
+from lls.config import compose
+from lls.data.batches import TrainBatches
+from lls.progress import Progress
+from lls.step import Step, epoch, step_of
+
+WORKERS = 2  # as in PyTorch's tutorials
+
+
+class Case(NamedTuple):
+    """A network on a data set, and the steps of a turn: enough to be timed, and few enough to take turns."""
+
+    network: str
+    dataset: str
+    steps: int
+
+
+CASES = (Case("lenet", "fashionmnist", 40), Case("alexnet", "cifar10", 12), Case("resnet18", "cifar100", 2))
+
+
+def compare(case: Case, rounds: int) -> Times:
+    """Seconds of `case.steps` steps each way: ours, its batches alone, the bare step, torchvision's loop, timm's."""
+    cfg = compose([f"dataset={case.dataset}", f"network={case.network}", "method=onehot"])
+    device = machine.device("auto")
+    machine.set_precision("auto", device)
+    n = case.steps * cfg.train.batch_size
+    images, labels = pixels(cfg, n)
+    batches = train_batches(cfg, images, labels, device)
+    work = {
+        "ours": ours(cfg, batches, device),
+        "batches": lambda: [None for _ in batches.epoch(0)],
+        "bare": bare(cfg, next(batches.epoch(0)), case.steps, device),
+        "torchvision": torchvision_loop(cfg, images, labels, device),
+        "timm": timm_loop(cfg, images, labels, device),
+    }
+    return alternate(work, rounds, machine.wait(device))
+
+
+def pixels(cfg: DictConfig, n: int) -> tuple[Tensor, Tensor]:
+    """`n` random images uint8 `[n, H, W, C]` and labels of a data set's shape."""
+    g, data = torch.Generator().manual_seed(0), cfg.dataset
+    x = torch.randint(256, (n, data.size, data.size, data.channels), dtype=torch.uint8, generator=g)
+    return x, torch.randint(data.num_classes, (n,), generator=g)
+
+
+def train_batches(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> TrainBatches:
+    """Their batches, augmented as the configuration says; large images come without the crop that decoding gives."""
+    data = cfg.dataset
+    keys = {"batch_size": cfg.train.batch_size, "seed": 0, "mean": list(data.mean), "std": list(data.std)}
+    if "crop_padding" in data:
+        keys |= {"crop_padding": data.crop_padding, "padding_mode": data.padding_mode}
+    return TrainBatches(x, y, flip=data.flip, device=device, **keys)
+
+
+def a_step(cfg: DictConfig, device: torch.device, how: machine.Ways | None = None) -> Step:
+    """The step of a configuration, its network and method new."""
+    data = cfg.dataset
+    net = build_network(cfg.network, data.num_classes, data.channels, data.size)
+    step = step_of(
+        cfg, net, build_method(cfg.method, data.num_classes), how or machine.ways(cfg.machine, device), device
+    )
+    step.set_lr(1e-3)
+    return step
+
+
+def ours(cfg: DictConfig, batches: TrainBatches, device: torch.device) -> Callable[[], None]:
+    """An epoch of lls/train.py: all but the evaluation."""
+    step, numbers = a_step(cfg, device), itertools.count()
+
+    def work() -> None:
+        with Progress(1, len(batches), cfg.train.batch_size, 0) as progress:
+            step.net.train()
+            epoch(step, batches.epoch(next(numbers)), none().mix, progress.step)
+            step.mean_loss(len(batches))
+
+    return work
+
+
+def bare(cfg: DictConfig, batch: tuple[Tensor, Tensor], steps: int, device: torch.device) -> Callable[[], None]:
+    """Forward, backward and SGD on one batch, at its fastest: the limit."""
+    x, y = batch
+    step = a_step(cfg, device)
+    if device.type == "cuda":  # there the limit is the graph
+        return lambda: [step(x, [(y, 1.0)]) for _ in range(steps)]
+    net, optimizer = step.net.train(), step.optimizer
+
+    def work() -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x)[0], y).backward()
+            optimizer.step()
+
+    return work
+
+
+def torchvision_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> Callable[[], None]:
+    """PyTorch's tutorial: a torchvision data set, its transforms, a DataLoader, SGD."""
+    from torchvision import transforms
+
+    data = cfg.dataset
+    seen = [transforms.RandomCrop(data.size, padding=data.crop_padding)] if data.crop_padding else []
+    seen += [transforms.RandomHorizontalFlip()] if data.flip else []
+    if data.name == "fashionmnist":
+        seen.insert(0, transforms.Pad(2))
+    normalise = transforms.Normalize(list(data.mean), list(data.std))
+    images = torchvision_set(data, x, y, transforms.Compose([*seen, transforms.ToTensor(), normalise]))
+    loader = torch.utils.data.DataLoader(
+        images, cfg.train.batch_size, shuffle=True, num_workers=WORKERS, persistent_workers=WORKERS > 0, drop_last=True
+    )
+    net = Logits(cfg).to(device)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+
+    def work() -> float:
+        running = 0.0
+        net.train()
+        for inputs, targets in loader:
+            inputs, targets = inputs.to(device), targets.to(device)
+            optimizer.zero_grad()
+            loss = criterion(net(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            running += loss.item()
+        return running
+
+    return work
+
+
+def timm_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> Callable[[], None]:
+    """timm's loader with crops as above, its optimizer and meter, and the loop of its training script."""
+    from timm.data import create_loader
+    from timm.optim import create_optimizer_v2
+    from timm.utils import AverageMeter
+
+    data = cfg.dataset
+    loader = create_loader(
+        torchvision_set(data, x, y, None),
+        input_size=(data.channels, data.size, data.size),
+        batch_size=cfg.train.batch_size,
+        is_training=True,
+        train_crop_mode="rkrc" if data.crop_padding else None,
+        hflip=0.5 if data.flip else 0.0,
+        color_jitter=None,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+        num_workers=WORKERS,
+        persistent_workers=WORKERS > 0,
+        use_prefetcher=device.type == "cuda",
+        device=device,
+    )
+    net = Logits(cfg).to(device)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = create_optimizer_v2(net, opt="sgd", lr=1e-3, momentum=0.9, weight_decay=5e-4)
+
+    def work() -> float:
+        losses = AverageMeter()
+        net.train()
+        for inputs, targets in loader:
+            inputs, targets = inputs.to(device), targets.to(device)
+            loss = criterion(net(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.update(loss.item(), inputs.size(0))
+        return losses.avg
+
+    return work
+
+
+class Logits(nn.Module):
+    """Our network as other loops know networks."""
+
+    def __init__(self, cfg: DictConfig):
+        super().__init__()
+        self.net = build_network(cfg.network, cfg.dataset.num_classes, cfg.dataset.channels, cfg.dataset.size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)[0]
+
+
+def torchvision_set(data: DictConfig, x: Tensor, y: Tensor, transform: Callable | None):
+    """torchvision's data set of this name, with these images."""
+    from torchvision import datasets
+
+    kind = {"fashionmnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[
+        data.name
+    ]
+    images = kind.__new__(kind)
+    images.transform, images.target_transform, images.transforms, images.train = transform, None, None, True
+    if kind is datasets.FashionMNIST:
+        images.data, images.targets = x[..., 0][:, 2:-2, 2:-2], y
+    else:
+        images.data, images.targets = np.asarray(x), y.tolist()
+    return images

@@ -1,0 +1,83 @@
+"""The paper's runs on this GPU: minutes, extrapolated from a few hundred steps, beside the least that they could take.
+
+A few steps of a ResNet-101 take minutes on a CPU, so there is no such measurement on one.
+"""
+
+import itertools
+import time
+from typing import NamedTuple
+
+import torch
+
+from lls import machine
+from lls.augment import none
+from lls.bench.loops import a_step, pixels, train_batches
+from lls.config import compose
+from lls.schedule import schedule
+from lls.step import epoch
+from lls.tables.cost import IMAGES
+
+
+class Paper(NamedTuple):
+    """A run of the paper's; minutes on an H100 if nothing but its arithmetic and memory traffic took time (a roofline
+    layer by layer: bf16 at 790 TFLOP/s, 3.0 TB/s), and those of its Table 9."""
+
+    dataset: str
+    network: str
+    floor: float | None = None
+    paper: float | None = None
+
+
+RUNS = (
+    *(Paper("fashionmnist", "alexnet", 0.06), Paper("svhn", "lenet"), Paper("cifar10", "alexnet", 0.07)),
+    *(Paper("cifar100", "resnet18", 1.4), Paper("cifar100", "resnet34", 2.7), Paper("cifar100", "resnet50", 5.0)),
+    *(Paper("cifar100", "resnet101", 8.2), Paper("tinyimagenet", "resnet18", 3.5, 142)),
+    *(Paper("tinyimagenet", "resnet50", 12.9), Paper("tinyimagenet", "resnet101", 20.9, 674)),
+    *(
+        Paper("animals10n", "resnet18", 1.8),
+        Paper("imagenet100", "resnet18", 3.5),
+        Paper("imagenet100", "resnet50", 11.7),
+    ),
+    *(
+        Paper("cub200", "resnet18"),
+        Paper("cub200", "resnet50"),
+        Paper("cub200", "resnet101"),
+        Paper("cub200", "mobilenetv2"),
+    ),
+)
+
+
+class Minutes(NamedTuple):
+    step: float  # milliseconds
+    training: float  # minutes of a whole run, evaluation and, for large images, decoding aside
+
+
+def measure(run: Paper, steps: int, method: str = "lls", *machine_keys: str) -> Minutes:
+    """Time `steps` training steps after 20 to warm up (and compile); machine_keys: other than automatic ways."""
+    cfg = compose([f"dataset={run.dataset}", f"network={run.network}", f"method={method}", *machine_keys])
+    device, plan = machine.device(cfg.machine.device), schedule(cfg.train, 1.0)
+    machine.set_precision(cfg.machine.precision, device)
+    total = IMAGES[run.dataset][0] // cfg.train.batch_size * plan.epochs
+    step = a_step(cfg, device, machine.ways(cfg.machine, device, total))
+    batches = train_batches(cfg, *pixels(cfg, max(4 * cfg.train.batch_size, 2048)), device)
+    step.net.train()
+    endless = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))
+    wait = machine.wait(device)
+    for n in (20, steps):
+        wait()
+        started = time.perf_counter()
+        epoch(step, itertools.islice(endless, n), none().mix, lambda: None)
+        wait()
+    seconds = (time.perf_counter() - started) / steps
+    del step, batches
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return Minutes(1000 * seconds, seconds * total / 60)
+
+
+def at_once(run: Paper, steps: int, processes: int) -> Minutes:
+    """Of the slowest of several processes that train on the GPU at once."""
+    from torch.multiprocessing import get_context
+
+    with get_context("spawn").Pool(processes) as pool:
+        return max(pool.starmap(measure, [(run, steps)] * processes))

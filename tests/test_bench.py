@@ -1,0 +1,146 @@
+"""The benchmark measures what it says: fair turns, the loops and losses that it names, ratios that are kept."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lls.bench import images, loops, losses, rounds, runs
+from lls.bench.record import Goal, Record
+from lls.bench.rounds import Spread, alternate
+from lls.build import build_method
+from lls.config import compose
+
+
+def test_turns_alternate_and_ratios_are_of_neighbours(monkeypatch):
+    monkeypatch.setattr(rounds, "_load", lambda: None)
+    done, now = [], [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def takes(name, seconds):
+        def work():
+            done.append(name)
+            now[0] += seconds * (1 + len(done))  # a machine that becomes slower and slower
+
+        return work
+
+    times = alternate({"a": takes("a", 1), "b": takes("b", 2)}, 4)
+    assert done == list("abbaabbaab")
+    assert [len(values) for values in times.seconds.values()] == [4, 4]
+    assert times.ratio("b", "a").median == pytest.approx(2, rel=0.2)
+    assert times.of("b").high > times.of("b").low
+    assert times.disturbed() == ""
+
+
+@pytest.mark.parametrize(
+    ("noisy", "repeated", "kept"), [([0, 2], 1, 0), ([], 0, 0), (range(1, 100), 6, 3)], ids=["one", "none", "all"]
+)
+def test_disturbed_rounds_are_repeated(noisy, repeated, kept, monkeypatch):
+    """The round that warms up is number 0; when all are disturbed, three times as many have to do."""
+    number = iter(range(1000))
+    monkeypatch.setattr(rounds, "_load", lambda: next(number) // 2)
+    monkeypatch.setattr(rounds, "_foreign", lambda before, after: float(before in noisy))
+    times = alternate({"a": lambda: None}, 3)
+    assert (len(times.seconds["a"]), times.repeated, times.kept) == (3, repeated, kept)
+
+
+@pytest.mark.skipif(rounds._load() is None, reason="only Linux says what others do")
+def test_own_work_is_not_foreign():
+    before, end = rounds._load(), time.perf_counter() + 0.3
+    while time.perf_counter() < end:
+        pass
+    after = rounds._load()
+    assert 0.2 <= after.own - before.own <= after.busy - before.busy + 0.05
+    assert after.wall - before.wall >= 0.3
+
+
+def test_foreign_is_what_is_not_ones_own():
+    before, after = rounds._Load(wall=10, busy=100, own=50), rounds._Load(wall=12, busy=105, own=53)
+    assert rounds._foreign(before, after) == 1.0
+    assert rounds._foreign(None, None) == 0.0
+
+
+def test_our_rivals_see_the_same_images():
+    """torchvision's classes hand out the images that they were given, at the size that they would have read."""
+    for name, size in (("fashionmnist", 28), ("cifar10", 32)):
+        cfg = compose([f"dataset={name}"])
+        x, y = loops.pixels(cfg, 4)
+        image, label = loops.torchvision_set(cfg.dataset, x, y, None)[2]
+        assert isinstance(image, Image.Image)
+        assert image.size == (size, size)
+        assert label == y[2]
+        border = (32 - size) // 2
+        assert np.array_equal(
+            np.asarray(image).reshape(size, size, -1), x[2, border : 32 - border, border : 32 - border]
+        )
+
+
+def test_all_loops_train(monkeypatch):
+    monkeypatch.setattr(loops, "WORKERS", 0)
+    seen = {}
+    monkeypatch.setattr(loops, "alternate", lambda work, *_: seen.update(work))
+    loops.compare(loops.Case("lenet", "fashionmnist", 2), 1)
+    assert set(seen) == {"ours", "batches", "bare", "torchvision", "timm"}
+    seen["ours"](), seen["bare"]()
+    assert len(seen["batches"]()) == 2
+    assert seen["torchvision"]() / 2 == pytest.approx(2.3, abs=0.1)  # log 10, before anything is learned
+    assert seen["timm"]() == pytest.approx(2.3, abs=0.1)
+
+
+def test_the_pseudo_code_is_the_loss():
+    ours, theirs = build_method(compose(["method=lls"]).method, 7), losses.PseudoCode(7)
+    logits, y = torch.randn(5, 7), torch.randint(7, (5,))
+    with torch.no_grad():
+        ours.q.normal_()
+        theirs.qmatrix.copy_(ours.q)
+    torch.testing.assert_close(ours(logits, y), theirs(logits, y))
+
+
+def test_losses_and_memory(monkeypatch):
+    times = losses.compare(10, 1)
+    assert {"onehot", "ls", "lls", "lls without update", "pseudo-code"} < set(times.seconds)
+    dense, sparse = losses.memory(1000)
+    assert dense == 3 * 4 * 1000**2
+    assert sparse < dense / 4
+
+
+def test_a_run_of_the_paper_in_minutes(monkeypatch):
+    found = runs.measure(runs.Paper("fashionmnist", "lenet"), 2)
+    assert found.training == pytest.approx(found.step / 1000 * 468 * 200 / 60)
+    for run in runs.RUNS:
+        assert compose([f"dataset={run.dataset}", f"network={run.network}"]).dataset.name in runs.IMAGES
+
+
+def test_large_images(tmp_path):
+    found = images.compare(tmp_path, 64, 1, 1)
+    assert len(found.times.seconds) == 5
+    assert all(megabytes > 0 for megabytes in found.megabytes.values())
+
+
+def test_ratios_are_kept_and_compared(tmp_path):
+    path = tmp_path / "bench" / "cpu.json"
+    first = Record(path)
+    first.add("a", Spread(0.9, 1.0, 1.1), Goal(0.97, at_least=True))
+    first.add("b", Spread(1, 2, 3), Goal(1.5))
+    first.add("c", Spread(1, 1, 1))
+    assert first.missed() == ["b"]
+    first.write(commit="abc")
+    kept = json.loads(path.read_text())["ratios"]
+    assert kept["a"]["median"] == 1.0
+    assert kept["a"]["met"]
+    assert not kept["b"]["met"]
+    assert {entry["commit"] for entry in kept.values()} == {"abc"}
+
+    second = Record(path)
+    second.add("a", Spread(0.7, 0.8, 0.9), Goal(0.97, at_least=True))
+    (line,) = second.lines()
+    assert "at least 0.97: NO" in line
+    assert "-20.0% since" in line
+    assert "(abc)" in line
+    assert "within" not in line
+    second.write(commit="def")
+    kept = json.loads(path.read_text())["ratios"]
+    assert (kept["a"]["commit"], kept["b"]["commit"]) == ("def", "abc")
