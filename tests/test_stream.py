@@ -1,6 +1,8 @@
 """Large images: what workers decode and cut, whatever their number, and the store of images scaled once."""
 
 import json
+import multiprocessing
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -39,27 +41,34 @@ def config(root, data, *overrides):
     return compose(keys)
 
 
-def images(root, data, *overrides):
-    cfg = config(root, data, *overrides)
-    return feed(cfg, find(cfg.dataset, data), torch.device("cpu"))
+@pytest.fixture
+def images(root, tmp_path):
+    """images("seed=1", ...) feeds those of `root`, or of another folder; their workers end with the test."""
+    with ExitStack() as stack:
+
+        def fed(*overrides, of=root):
+            cfg = config(of, tmp_path, *overrides)
+            return stack.enter_context(feed(cfg, find(cfg.dataset, tmp_path), torch.device("cpu")))
+
+        yield fed
 
 
 def pixels(x):
     return (x * 255).round().to(torch.uint8)
 
 
-def test_large_images_are_streamed_and_small_ones_are_not(root, tmp_path):
-    streamed = images(root, tmp_path)
+def test_large_images_are_streamed_and_small_ones_are_not(images):
+    streamed = images()
     assert isinstance(streamed.train(), StreamedTrain)
     assert isinstance(streamed.plain("test"), StreamedTest)
-    resident = images(root, tmp_path, "dataset.size=64")
+    resident = images("dataset.size=64")
     assert next(iter(resident.plain("test")))[0].shape == (9, 3, 64, 64)
     assert resident.classes == streamed.classes == list(CLASSES)
 
 
 @pytest.mark.parametrize("keep_aspect", ["true", "false"])
-def test_test_images_are_torchvisions_resize_and_centre_crop(root, tmp_path, keep_aspect):
-    test = images(root, tmp_path, "dataset.resize=90", f"dataset.keep_aspect={keep_aspect}").plain("test")
+def test_test_images_are_torchvisions_resize_and_centre_crop(images, root, keep_aspect):
+    test = images("dataset.resize=90", f"dataset.keep_aspect={keep_aspect}").plain("test")
     ((x, y),) = test
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert y.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -78,9 +87,9 @@ def test_the_default_is_224_of_256():
 
 
 @pytest.mark.parametrize("crop", ["random", "random_resized"])
-def test_an_epoch_depends_on_seed_and_epoch_and_not_on_the_workers(root, tmp_path, crop):
+def test_an_epoch_depends_on_seed_and_epoch_and_not_on_the_workers(images, crop):
     def epoch(number, *overrides):
-        train = images(root, tmp_path, f"dataset.crop={crop}", *overrides).train()
+        train = images(f"dataset.crop={crop}", *overrides).train()
         return [(pixels(x), y) for x, y in train.epoch(number)]
 
     def same(a, b):
@@ -97,8 +106,8 @@ def test_an_epoch_depends_on_seed_and_epoch_and_not_on_the_workers(root, tmp_pat
     assert not same(first, epoch(0, "seed=1"))
 
 
-def test_an_epoch_has_every_image_at_most_once_and_labels_that_fit(root, tmp_path):
-    train = images(root, tmp_path, "machine.workers=1", "dataset.crop=random").train()
+def test_an_epoch_has_every_image_at_most_once_and_labels_that_fit(images):
+    train = images("machine.workers=1", "dataset.crop=random").train()
     for number in range(2):  # the same workers serve several epochs
         x, y = (torch.cat(part) for part in zip(*train.epoch(number), strict=True))
         reds = 255 * x[:, 0].mean((1, 2))
@@ -107,8 +116,21 @@ def test_an_epoch_has_every_image_at_most_once_and_labels_that_fit(root, tmp_pat
         assert y.bincount().max() <= 6
 
 
-def test_flip_and_crop_are_drawn_for_each_image(root, tmp_path):
-    train = images(root, tmp_path, "dataset.crop=random", "dataset.resize=81", "dataset.keep_aspect=false").train()
+def test_the_workers_end_with_the_with(root, tmp_path):
+    cfg = config(root, tmp_path, "machine.workers=1")
+    others = set(multiprocessing.active_children())
+    with feed(cfg, find(cfg.dataset, tmp_path), torch.device("cpu")) as images:
+        train, test = images.train(), images.plain("test")
+        next(train.epoch(0)), list(test)
+        assert len(set(multiprocessing.active_children()) - others) == 2
+        train.close()
+        assert len(set(multiprocessing.active_children()) - others) == 1
+        assert len(list(train.epoch(1))) == 4  # by another worker
+    assert set(multiprocessing.active_children()) <= others
+
+
+def test_flip_and_crop_are_drawn_for_each_image(images, root):
+    train = images("dataset.crop=random", "dataset.resize=81", "dataset.keep_aspect=false").train()
     path = sorted((root / "train").rglob("*.jpg"))[0]
     scaled = F.resize(F.pil_to_tensor(Image.open(path)), [81, 81])
     windows = {
@@ -123,21 +145,21 @@ def test_flip_and_crop_are_drawn_for_each_image(root, tmp_path):
     assert len(set(seen)) == 8
 
 
-def test_pixels_are_altered_before_they_are_normalised(root, tmp_path):
+def test_pixels_are_altered_before_they_are_normalised(images):
     def alter(x):
         assert x.dtype == torch.uint8
         assert x.shape == (4, 80, 80, 3)
         return torch.full_like(x, 51)
 
-    x, _ = next(images(root, tmp_path).train(alter).epoch(0))
+    x, _ = next(images().train(alter).epoch(0))
     assert torch.allclose(x, torch.tensor(0.2))
 
 
-def test_subsets(root, tmp_path):
-    half = images(root, tmp_path, "dataset.subset=classes", "train.batch_size=2")
+def test_subsets(images):
+    half = images("dataset.subset=classes", "train.batch_size=2")
     assert half.classes == ["ant"]
     assert [y.tolist() for _, y in half.plain("train")] == [[0] * 6]
-    half = images(root, tmp_path, "dataset.subset=samples", "train.batch_size=2")
+    half = images("dataset.subset=samples", "train.batch_size=2")
     assert [y.bincount().tolist() for _, y in half.plain("train")] == [[3, 3, 3]]
     assert len(half.plain("test").y) == 9
 
@@ -153,8 +175,8 @@ def test_subsets(root, tmp_path):
         ("dataset.crop=random", "dataset.subset=samples"),
     ],
 )
-def test_the_store_gives_the_same_pixels(root, tmp_path, how):
-    plain, stored = (images(root, tmp_path, f"machine.cache={cache}", *how) for cache in ("false", "true"))
+def test_the_store_gives_the_same_pixels(images, how):
+    plain, stored = (images(f"machine.cache={cache}", *how) for cache in ("false", "true"))
     for split in ("train", "test"):
         for (a, _), (b, _) in zip(plain.plain(split), stored.plain(split), strict=True):
             assert torch.equal(a, b)
@@ -185,13 +207,13 @@ def test_a_store_that_was_not_finished_is_no_store(root, tmp_path):
     assert store[0].shape == (3, 32, 42)
 
 
-def test_a_full_disk_leaves_no_store(root, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_store(images, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lls.data.store.np.save", full)
     with pytest.raises(UserError, match=r"cache=true: .* can't be written .*No space left.*cache=false"):
-        images(root, tmp_path, "machine.cache=true", "dataset.crop=random").train()
+        images("machine.cache=true", "dataset.crop=random").train()
     assert not list(tmp_path.glob("cache/*/*"))
 
 
@@ -213,13 +235,13 @@ def test_decoding_is_pillows(tmp_path, mode, channels):
 
 @pytest.mark.parametrize("how", ["empty", "no image", "truncated", "missing"])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_is_one_line_that_names_it(root, tmp_path, how, workers):
+def test_an_unreadable_image_is_one_line_that_names_it(images, root, tmp_path, how, workers):
     broken = tmp_path / "images"
     for path in sorted(root.rglob("*.jpg")):
         (broken / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
         (broken / path.relative_to(root)).write_bytes(path.read_bytes())
     bad = broken / "train" / "bee" / "2.jpg"
-    streamed = images(broken, tmp_path, f"machine.workers={workers}")
+    streamed = images(f"machine.workers={workers}", of=broken)
     whole = bad.read_bytes()
     bad.unlink() if how == "missing" else bad.write_bytes(
         {"empty": b"", "no image": b"no image", "truncated": whole[: len(whole) // 2]}[how]
@@ -229,9 +251,9 @@ def test_an_unreadable_image_is_one_line_that_names_it(root, tmp_path, how, work
     assert "\n" not in str(refused.value)
 
 
-def test_too_few_images(root, tmp_path):
+def test_too_few_images(images):
     with pytest.raises(UserError, match=r"train\.batch_size=19: there are only 18 training images"):
-        images(root, tmp_path, "train.batch_size=19").train()
+        images("train.batch_size=19").train()
 
 
 def test_a_run_on_large_images_stopped_and_resumed_ends_the_same(root, tmp_path, overrides, monkeypatch):
@@ -240,7 +262,14 @@ def test_a_run_on_large_images_stopped_and_resumed_ends_the_same(root, tmp_path,
 
     def run(output, *more):
         keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=80", "dataset.stem=imagenet"]
-        keys += ["train.batch_size=9", "train.epochs=2", "augment=randaugment", *overrides, f"machine.output={output}"]
+        keys += [
+            "network.width=0.125",
+            "train.batch_size=9",
+            "train.epochs=2",
+            "augment=randaugment",
+            *overrides,
+            f"machine.output={output}",
+        ]
         return Run(compose([*keys, *more]))
 
     whole = run(tmp_path / "whole", "machine.workers=2")
@@ -266,6 +295,7 @@ def test_a_run_on_large_images_stopped_and_resumed_ends_the_same(root, tmp_path,
         return [{key: row[key] for key in ("loss", "top1", "nll")} for row in rows]
 
     assert measured(whole) == measured(broken)
+    one, other = whole.load(), broken.load()
     for name in ("network", "method"):
-        for key, value in whole.load()[name].items():
-            assert torch.equal(value, broken.load()[name][key])
+        assert one[name].keys() == other[name].keys()
+        assert all(torch.equal(value, other[name][key]) for key, value in one[name].items())
