@@ -35,7 +35,7 @@ def start_from(net: Network, cfg: DictConfig, channels: int, folder: Path) -> No
     elif path.is_file():
         state = _file(path, key)
     else:
-        named = "tag" if cfg.family == "timm" else ", ".join(names)
+        named = "tag" if cfg.family == "timm" else ", ".join(names) or "none"
         raise UserError(f"{key}: no such file, and no name of weights of {cfg.name} (there are: {named})")
     _load(net, state, key)
 
@@ -81,10 +81,12 @@ def _file(path: Path, key: str) -> dict[str, Tensor]:
 
 
 def _torchvision(cfg: DictConfig) -> dict[str, str]:
-    """Name of weights -> their address, for a network that torchvision has weights of."""
+    """Name of weights -> their address; none for a network that torchvision does not have."""
     from torchvision.models import get_model_weights
 
-    name = {"resnet": "resnet{depth}", "mobilenetv2": "mobilenet_v2"}[cfg.family].format(**cfg)
+    name = {"resnet": "resnet{depth}", "mobilenetv2": "mobilenet_v2"}.get(cfg.family, "").format(**cfg)
+    if not name:
+        return {}
     return {weights.name: weights.url for weights in get_model_weights(name)}
 
 
