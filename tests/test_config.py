@@ -139,6 +139,7 @@ REFUSED = {
     "dataset.padding_mode=edge": "one of zeros, reflect",
     "dataset=fashionmnist dataset.geometry=both": "one of matched, paper",
     "dataset.mean=[1,2]": "one number a channel",
+    "dataset.pretrained=IMAGENET1K_V1": "there are no weights for lenet to start from",
     "-m method.alpha=0.1,abc": "method.alpha=abc: must be a number",
     "-m seed=0,1 budget=1,2": "budget=2: must be above 0",
 }
@@ -170,6 +171,9 @@ REFUSED_LATER = {
     "method=kd method.teacher.method=llss": "method.teacher: method=llss: no such method; did you mean 'lls'",
     "method=kd method.teacher.overrides=['method.alpha=2'] method.teacher.method=lls": "method.teacher: method.alpha=2",
     "method=lls_st method.q=nowhere.safetensors": "nowhere.safetensors can't be read as a Q matrix",
+    "method=lls_st method.q=5": "method.q: 5 can't be read as a Q matrix",
+    "method=kd method.teacher.overrides=['dataset.mean=[0.5]']": "method.teacher: dataset.mean=[0.5]: it is shown its",
+    "method=kd method.teacher.overrides=['dataset=svhn']": "method.teacher: dataset.name=svhn: it is shown its",
     "method=lls_st method.teacher.method=onehot train.epochs=1": "method.teacher: onehot learns no Q that it could",
     "augment=mixup augment.alpha=0": "augment.alpha=0",
     "dataset=imagefolder": "needs dataset.root=FOLDER",
