@@ -28,6 +28,8 @@ def start_from(net: Network, cfg: DictConfig, channels: int, folder: Path) -> No
         return
     wanted, path = str(cfg.weights), Path(str(cfg.weights)).expanduser()
     key = f"network.weights={wanted}"
+    if next(net.neck.parameters(), None) is not None:  # LeNet's layers between map and classifier: none has such a file
+        raise UserError(f"{key}: {cfg.name} starts from random weights only: null")
     if cfg.family == "timm" and wanted == "tag":
         state = _from_timm(cfg.model, channels)
     elif cfg.family != "timm" and wanted in (names := _torchvision(cfg)):

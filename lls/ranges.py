@@ -72,9 +72,6 @@ def check_ranges(cfg: dict) -> None:
         if len(data[key]) != data["channels"]:
             raise UserError(f"dataset.{key}={data[key]}: needs one number a channel ({data['channels']})")
     _check_geometry(data, cfg["machine"])
-    if data["pretrained"] is not None and "weights" not in cfg["network"]:
-        network = cfg["network"]["name"]
-        raise UserError(f"dataset.pretrained={data['pretrained']}: there are no weights for {network} to start from")
     if data.get("padding_mode") == "reflect" and data["crop_padding"] >= data["size"]:
         raise UserError(
             f"dataset.crop_padding={data['crop_padding']}: reflection needs less than dataset.size={data['size']}"

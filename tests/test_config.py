@@ -139,7 +139,6 @@ REFUSED = {
     "dataset.padding_mode=edge": "one of zeros, reflect",
     "dataset=fashionmnist dataset.geometry=both": "one of matched, paper",
     "dataset.mean=[1,2]": "one number a channel",
-    "dataset.pretrained=IMAGENET1K_V1": "there are no weights for lenet to start from",
     "-m method.alpha=0.1,abc": "method.alpha=abc: must be a number",
     "-m seed=0,1 budget=1,2": "budget=2: must be above 0",
 }
@@ -176,6 +175,8 @@ REFUSED_LATER = {
     "method=kd method.teacher.overrides=['dataset=svhn']": "method.teacher: dataset.name=svhn: it is shown its",
     "method=lls_st method.teacher.method=onehot train.epochs=1": "method.teacher: onehot learns no Q that it could",
     "augment=mixup augment.alpha=0": "augment.alpha=0",
+    "dataset.pretrained=IMAGENET1K_V1": "network.weights=IMAGENET1K_V1: lenet starts from random weights only",
+    "network=alexnet dataset.pretrained=IMAGENET1K_V1": "no name of weights of alexnet (there are: none)",
     "dataset=imagefolder": "needs dataset.root=FOLDER",
     "dataset=imagefolder dataset.root=nowhere": "nowhere is no image folder",
     "dataset=cifar10 machine.data=nowhere/at/all": "put nowhere/at/all/cifar-10-python.tar.gz there",
