@@ -36,9 +36,7 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
     net.to(device, memory_format=torch.channels_last)
     with feed(cfg, find(cfg.dataset, folder), device) as images:
         if images.classes != state["classes"]:
-            raise UserError(
-                f"{folder} holds other classes of {cfg.dataset.name} than those that {run.id} was trained on"
-            )
+            raise UserError(f"{cfg.dataset.name} has other classes now than when {run.id} was trained")
         return evaluate(net, images.plain("test"), cfg.machine.precision), state["rows"][-1]
 
 
