@@ -1,21 +1,23 @@
 """The LLS loss in closed form: value and both gradients in one pass, where autograd would need some fifty operations.
 
-With M = log p - log t, q = softmax(Q_y), t = (1-α) e_y + α q and r_j = p_j for j ≠ y, r_y = p_y α q_y / t_y:
+With q = softmax(Q_y), t = (1-α) e_y + α q, M = log t - log p and h = t - p + t M, but h_y times α q_y / t_y:
 
-    loss        KL(t ‖ p) + KL(p ‖ t) = Σ_i (p_i - t_i) M_i
-    to z_j      p_j (1 + M_j - Σ_i p_i M_i) - t_j                     Eq. 9, and the reverse KL's, which it leaves out
-    to Q_yj     q_j (α (Σ_i q_i M_i - M_j) + Σ_i r_i) - r_j           Eqs. 16 and 18
+    loss        KL(t ‖ p) + KL(p ‖ t) = Σ_i (t_i - p_i) M_i
+    to z_j      p_j - t_j - p_j (M_j - Σ_i p_i M_i)           Eq. 9, and the reverse KL's, which it leaves out
+    to Q_yj     h_j - q_j Σ_i h_i                             Eqs. 16 and 18
 
-Everything is in log space, so that nothing is infinite however far the logits lie apart: r is q p α/t without its
-quotient, whose t may underflow.
+None of them changes when M_i has the same number added for all i, since t - p sums to zero. So M leaves out the log α
+that all entries but the true class's would have. What may underflow stays in log space: nothing is infinite however far
+the logits lie apart. On an NVIDIA GPU two kernels do it all (lls/triton_kl.py).
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from lls.machine import has_triton
+
+_softmax_backward, _log_softmax_backward = torch._softmax_backward_data, torch._log_softmax_backward_data
+_sum_rows = torch.ops.aten.embedding_dense_backward.default
 
 
 def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5) -> Tensor:
@@ -30,43 +32,47 @@ def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale
 class _SymmetricKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
-        at_y = y.unsqueeze(1)
-        log_p, rows = F.log_softmax(logits, 1), q_logits.index_select(0, y)
-        log_q = F.log_softmax(rows, 1)
-        p, q = log_p.exp(), torch.exp(log_q, out=rows)  # the rows are a copy, of no more use
-        p_y = p.gather(1, at_y)
-        # log t is log α + log q but for the true class, whose share of α q in t is `of_q`
-        log_aq_y = log_q.gather(1, at_y) + math.log(alpha)
-        log_t_y = torch.logaddexp(log_aq_y, log_aq_y.new_tensor(_log1m(alpha)))
-        m_y = log_p.gather(1, at_y) - log_t_y
-        m = log_p.sub_(log_q).sub_(math.log(alpha)).scatter_(1, at_y, m_y)
-        p_m, q_m = _rowwise(p, m), _rowwise(q, m)
-        loss = (p_m - alpha * q_m - (1 - alpha) * m_y).sum() * factor
+        ctx.factor, ctx.num_classes = factor, len(q_logits)
+        ctx.fused = logits.dtype == torch.float32 and has_triton(logits.device)
+        if ctx.fused:
+            from lls import triton_kl
 
-        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            r_y = p_y * (log_aq_y - log_t_y).exp_()
-            to_z = (m + (1 - p_m)).mul_(p).sub_(q, alpha=alpha)
-            to_z.scatter_(1, at_y, to_z.gather(1, at_y) - (1 - alpha))
-            to_q = m.mul_(-alpha).add_(alpha * q_m + (1 - p_y + r_y)).mul_(q).sub_(p)
-            to_q.scatter_(1, at_y, to_q.gather(1, at_y) + (p_y - r_y))
-            ctx.save_for_backward(to_z, to_q, y)
-            ctx.factor, ctx.num_classes = factor, len(q_logits)
-        return loss
+            loss, to_z, to_q = triton_kl.value_and_gradients(logits, q_logits, y, alpha)
+        else:
+            loss, to_z, to_q = value_and_gradients(logits, q_logits, y, alpha)
+        ctx.save_for_backward(to_z, to_q, y)
+        return loss * factor
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor):
+        if torch.is_grad_enabled():  # once_differentiable would see to it too, for a twentieth of the loss's time
+            raise RuntimeError("symmetric_kl can be differentiated once: use no create_graph")
         to_z, to_q, y = ctx.saved_tensors
         grad = grad * ctx.factor
-        # an embedding's backward adds up each row in a fixed order: equal runs stay equal to the bit
-        rows = torch.ops.aten.embedding_dense_backward(to_q * grad, y, ctx.num_classes, -1, False)
-        return to_z * grad, rows, None, None, None
+        if ctx.fused:
+            from lls import triton_kl
+
+            rows = triton_kl.sum_rows(to_q, y, ctx.num_classes, grad)
+        else:  # an embedding's backward adds up each row in a fixed order: equal runs stay equal to the bit
+            rows = _sum_rows(to_q * grad, y, ctx.num_classes, -1, False)
+        return to_z * -grad, rows, None, None, None
 
 
-def _rowwise(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_i a_i b_i of each row: `[B, 1]`."""
-    return (a * b).sum(1, keepdim=True)
-
-
-def _log1m(alpha: float) -> float:
-    return math.log1p(-alpha) if alpha < 1 else -math.inf
+def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum over the batch of the two divergences, minus its gradient to the logits, and its gradient to the rows
+    Q_y: scalar, `[B, K]`, `[B, K]`. Written for few operations: each costs more than its arithmetic."""
+    at_y, odds = y.unsqueeze(1), (1 - alpha) / alpha
+    log_p, log_q = logits.log_softmax(1), q_logits.index_select(0, y).log_softmax(1)
+    if alpha < 1:  # of t/α
+        q_y = log_q.gather(1, at_y).exp_()
+        t_y = q_y + odds
+        log_t = log_q.scatter(1, at_y, t_y.log())
+    else:
+        log_t = log_q.clone()
+    p, t = log_p.exp(), log_t.exp().mul_(alpha)
+    m, d = log_t.sub_(log_p), t - p
+    h = t.mul_(m).add_(d)
+    if alpha < 1:
+        h.scatter_(1, at_y, h.gather(1, at_y).mul_(q_y).div_(t_y))
+    loss = d.view(-1).dot(m.view(-1))
+    return loss, _softmax_backward(m, p, 1, p.dtype).add_(d), _log_softmax_backward(h, log_q, 1, h.dtype)

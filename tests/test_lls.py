@@ -1,6 +1,10 @@
 """The LLS loss against the paper's closed forms, its claims, and numbers computed elsewhere."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -212,3 +216,46 @@ def test_label_smoothing_ends():
     assert torch.equal(LS(7, alpha=0.0)(z, y), OneHot(7)(z, y))
     off_target = torch.full((16, 7), 0.1 / 6, dtype=torch.float64).scatter(1, y[:, None], 0.9)
     torch.testing.assert_close(LS(7, alpha=0.1 * 7 / 6)(z, y), -(off_target * z.log_softmax(-1)).sum(-1).mean())
+
+
+def test_differentiable_once():
+    method, z, y = case()
+    with pytest.raises(RuntimeError, match="differentiated once"):
+        torch.autograd.grad(method(z, y), z, create_graph=True)
+
+
+def test_the_kernels_for_a_gpu():
+    """Triton's own interpreter runs them, in a process of its own, since it decides at import what its kernels are."""
+    pytest.importorskip("triton")
+    code = """
+import torch
+from lls import triton_kl
+from lls.symmetric_kl import value_and_gradients
+
+torch.manual_seed(0)
+for k, alpha, spread in ((7, 1e-4, 1), (7, 0.1, 1000), (7, 1.0, 50), (40, 0.1, 1), (33, 1.0, 1000)):
+    z, q, y = spread * torch.randn(6, k), spread * torch.randn(k, k), torch.randint(k, (6,))
+    exact = value_and_gradients(z.double(), q.double(), y, alpha)
+    for ours, want in zip(triton_kl.value_and_gradients(z, q, y, alpha), exact, strict=True):
+        torch.testing.assert_close(ours.double(), want, rtol=2e-6, atol=2e-6 * spread)
+    rows, factor = torch.randn(6, k), torch.tensor(0.3)
+    want = factor * torch.zeros(k, k).index_add_(0, y, rows)
+    torch.testing.assert_close(triton_kl.sum_rows(rows, y, k, factor), want)
+"""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("k", [7, 200, 1000])
+def test_the_kernels_on_a_gpu(k):
+    method, z, y = case(k, b=64)
+    want = method(z, y)
+    expected = gradients(want, z, method.q)
+    there = method.float().cuda()
+    z = z.detach().float().cuda().requires_grad_()
+    loss = there(z, y.cuda())
+    assert loss.grad_fn.fused
+    for ours, exact in zip((loss, *gradients(loss, z, there.q)), (want, *expected), strict=True):
+        torch.testing.assert_close(ours.cpu().double(), exact, rtol=1e-5, atol=1e-8)
