@@ -17,9 +17,9 @@ def state_of(
 ) -> dict:
     """Tensors and plain values only. optimizer: None when the run is finished. commits: of the code that trained it,
     one for each time that it was started under another."""
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
+    random, device = {"cpu": torch.get_rng_state()}, _device(net)
+    if device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(device)
     state = {
         "network": net.state_dict(),
         "method": method.state_dict(),
@@ -41,6 +41,11 @@ def resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Opti
     if "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"]["cpu"])
-    if "cuda" in state["random"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random"]["cuda"])
+    if "cuda" in state["random"] and _device(net).type == "cuda":
+        torch.cuda.set_rng_state(state["random"]["cuda"], _device(net))
     return state["rows"], state["commits"]
+
+
+def _device(net: nn.Module) -> torch.device:
+    """Where dropout draws."""
+    return next(net.parameters()).device

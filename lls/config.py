@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore", "(?s).*automatic_schema_matching", UserWarning
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 GROUPS = ("dataset", "network", "method", "augment")
+SHOWN = ("name", "channels", "size", "mean", "std")  # what a network's images are like
 
 
 class UserError(Exception):
@@ -52,10 +53,15 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 
 def teacher_of(cfg: DictConfig) -> DictConfig:
     """The configuration of the teacher that `cfg.method.teacher` names: the student's own but for network, method,
-    subset, seed, budget and `overrides`. UserError where there is no such teacher."""
+    subset, seed, budget and `overrides`. A teacher of the student's own kind of network has that network's keys too.
+    UserError where there is no such teacher."""
     wanted = cfg.method.teacher
-    groups = [f"dataset={cfg.dataset.name}", f"network={wanted.network}", f"method={wanted.method}"]
-    overrides = [*groups, *wanted.overrides]
+    overrides = [f"dataset={cfg.dataset.name}", f"network={wanted.network}", f"method={wanted.method}"]
+    if wanted.network == cfg.network.name:
+        decided = ("name", "family")
+        keys = [k for k in cfg.network if k not in decided and not OmegaConf.is_interpolation(cfg.network, k)]
+        overrides += [f"network.{key}={_quoted(cfg.network[key])}" for key in keys]
+    overrides += wanted.overrides
     try:
         teacher, plain = compose(overrides), OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     except UserError as error:
@@ -67,6 +73,10 @@ def teacher_of(cfg: DictConfig) -> DictConfig:
     for override in own:
         if override.key_or_group not in GROUPS:
             OmegaConf.update(teacher, override.key_or_group, override.value())
+    for key in [] if "q" in cfg.method else SHOWN:  # a Q is no network, and goes by the classes' names
+        if teacher.dataset[key] != cfg.dataset[key]:
+            theirs, ours = shown(teacher.dataset[key]), shown(cfg.dataset[key])
+            raise UserError(f"method.teacher: dataset.{key}={theirs}: it is shown its student's images, of {ours}")
     return teacher
 
 
@@ -184,6 +194,11 @@ def _kind(value: object) -> str:
 def shown(value: object) -> str:
     """A value as one would type it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def _quoted(value: object) -> str:
+    """A value as Hydra reads it back, whatever is in a text."""
+    return "'" + value.replace("'", "\\'") + "'" if isinstance(value, str) else shown(value)
 
 
 def one_line(error: Exception) -> str:

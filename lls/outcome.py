@@ -72,7 +72,7 @@ def outcome(
 
 
 def _write_csv(path, classes: list[str], confusion: torch.Tensor) -> None:
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["true \\ predicted", *classes])
         writer.writerows([name, *counts] for name, counts in zip(classes, confusion.tolist(), strict=True))

@@ -28,6 +28,8 @@ def start_from(net: Network, cfg: DictConfig, channels: int, folder: Path) -> No
         return
     wanted, path = str(cfg.weights), Path(str(cfg.weights)).expanduser()
     key = f"network.weights={wanted}"
+    if next(net.neck.parameters(), None) is not None:  # LeNet's layers between map and classifier: none has such a file
+        raise UserError(f"{key}: {cfg.name} starts from random weights only: null")
     if cfg.family == "timm" and wanted == "tag":
         state = _from_timm(cfg.model, channels)
     elif cfg.family != "timm" and wanted in (names := _torchvision(cfg)):
@@ -35,7 +37,7 @@ def start_from(net: Network, cfg: DictConfig, channels: int, folder: Path) -> No
     elif path.is_file():
         state = _file(path, key)
     else:
-        named = "tag" if cfg.family == "timm" else ", ".join(names)
+        named = "tag" if cfg.family == "timm" else ", ".join(names) or "none"
         raise UserError(f"{key}: no such file, and no name of weights of {cfg.name} (there are: {named})")
     _load(net, state, key)
 
@@ -81,10 +83,12 @@ def _file(path: Path, key: str) -> dict[str, Tensor]:
 
 
 def _torchvision(cfg: DictConfig) -> dict[str, str]:
-    """Name of weights -> their address, for a network that torchvision has weights of."""
+    """Name of weights -> their address; none for a network that torchvision does not have."""
     from torchvision.models import get_model_weights
 
-    name = {"resnet": "resnet{depth}", "mobilenetv2": "mobilenet_v2"}[cfg.family].format(**cfg)
+    name = {"resnet": "resnet{depth}", "mobilenetv2": "mobilenet_v2"}.get(cfg.family, "").format(**cfg)
+    if not name:
+        return {}
     return {weights.name: weights.url for weights in get_model_weights(name)}
 
 

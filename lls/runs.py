@@ -20,11 +20,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from lls.config import CONFIGS, UserError, teacher_of
+from lls.config import CONFIGS, UserError, one_line, teacher_of
 from lls.files import set_aside, write_whole
 
 RUNS = "runs"
+LOOK = 0.5  # seconds; whoever asks whether a run is busy holds its lock for a moment
 
 
 class Busy(UserError):
@@ -121,7 +124,7 @@ class Run:
 
     def write_config(self) -> None:
         text = OmegaConf.to_yaml(self.cfg, resolve=True)
-        write_whole(self.folder / "config.yaml", lambda temporary: temporary.write_text(text))
+        write_whole(self.folder / "config.yaml", lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def finish(self, result: dict) -> None:
         """Write result.json, whole: from here on the run is done."""
@@ -170,18 +173,24 @@ def execute(run: Run, lesson: str | None = None) -> dict:
 
     lesson: the file that a student needs of it; without that file the run is not done, and another process that is
     training it is waited for."""
-    if (result := run.result) and run.has(lesson):
-        print(f"already done: {_in_words(result)}\n{run.folder}  (remove this folder to run it again)")
+    if result := _finished(run, lesson):
         return result
     try:
-        with run.lock.acquire(timeout=0 if lesson is None else -1):
-            if lesson and run.result and run.has(lesson):
-                return run.result
+        with run.lock.acquire(timeout=LOOK if lesson is None else -1):
+            if result := _finished(run, lesson):  # by another process, meanwhile
+                return result
             result = _train(run)
     except Timeout:
         raise Busy(f"{run.folder} is being trained by another process") from None
     print(f"done: {_in_words(result)}\n{run.folder}")
     return result
+
+
+def _finished(run: Run, lesson: str | None) -> dict | None:
+    if (result := run.result) and run.has(lesson):
+        print(f"already done: {_in_words(result)}\n{run.folder}  (remove this folder to run it again)")
+        return result
+    return None
 
 
 def _train(run: Run) -> dict:
@@ -222,10 +231,15 @@ def all_runs(output: Path) -> Iterator[Run]:
 
 def run_in(folder: Path) -> Run:
     """The run that a folder holds, wherever it is and whatever it is called."""
-    stored, defaults = OmegaConf.load(folder / "config.yaml"), OmegaConf.load(CONFIGS / "train.yaml")
-    for section in ("dataset", "machine"):  # keys that came later than the run: nulls, and what is no part of it
-        stored[section] = OmegaConf.merge(defaults[section], stored[section])
-    run = Run(stored)
+    defaults = OmegaConf.load(CONFIGS / "train.yaml")
+    try:
+        stored = OmegaConf.load(folder / "config.yaml")
+        for section in ("dataset", "machine"):  # keys that came later than the run: nulls, and what is no part of it
+            stored[section] = OmegaConf.merge(defaults[section], stored[section])
+        run = Run(stored)
+    except (YAMLError, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
+        reason = one_line(error) or type(error).__name__
+        raise UserError(f"{folder}/config.yaml is no run's configuration ({reason}): remove the folder") from None
     run.folder, run.id = folder, folder.name
     return run
 

@@ -32,7 +32,7 @@ def lesson(run: Run, classes: list[str], device: torch.device) -> dict:
         return {}
     teacher = needs(run)
     if "q" in method:
-        path = Path(method.q) if teacher is None else teacher.folder / "q.safetensors"
+        path = Path(str(method.q)).expanduser() if teacher is None else teacher.folder / "q.safetensors"
         return {"q": _q(path).restrict(classes).logits}
     return {"teacher": _logits(teacher, classes, device, run.cfg.machine.precision)}
 

@@ -33,9 +33,10 @@ def rows(overrides: list[str]) -> "dict[str, Tensor]":
     cfgs = {name: compose([SEED, f"augment={name}", *others]) for name in names}
     cfg, plain = cfgs[names[0]], _unchanged(cfgs[names[0]])
     source, device = find(cfg.dataset, Path(cfg.machine.data)), machine.device(cfg.machine.device)
-    shown = {"original": _first(plain, feed(plain, source, device))}
-    images = feed(cfg, source, device)
-    return shown | {name: _first(of, images) for name, of in cfgs.items()}
+    with feed(plain, source, device) as images:
+        shown = {"original": _first(plain, images)}
+    with feed(cfg, source, device) as images:
+        return shown | {name: _first(of, images) for name, of in cfgs.items()}
 
 
 def _unchanged(cfg: "DictConfig") -> "DictConfig":

@@ -31,11 +31,13 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
         raise UserError(f"{run.folder}/last.pt {reason}: remove the folder and train the run again") from None
     device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
     machine.set_precision(cfg.machine.precision, device)
-    images = feed(cfg, find(cfg.dataset, folder), device)
-    net = build_network(cfg.network, len(images.classes), cfg.dataset.channels, cfg.dataset.size)
+    net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last)
-    return evaluate(net, images.plain("test"), cfg.machine.precision), state["rows"][-1]
+    with feed(cfg, find(cfg.dataset, folder), device) as images:
+        if images.classes != state["classes"]:
+            raise UserError(f"{cfg.dataset.name} has other classes now than when {run.id} was trained")
+        return evaluate(net, images.plain("test"), cfg.machine.precision), state["rows"][-1]
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ With --markdown, the finished ones as a table; with --readme, that table into th
 import argparse
 import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from lls.config import CONFIGS
+from lls.config import CONFIGS, UserError
+from lls.files import write_whole
 from lls.results import markdown
 from lls.runs import Run, all_runs
 from lls.schedule import schedule
@@ -54,7 +56,8 @@ def main() -> None:
         print(markdown(runs))
     elif arguments.readme:
         readme = CONFIGS.parent / "README.md"
-        readme.write_text(with_results(readme.read_text(), tracked(runs)))
+        text = with_results(readme.read_text(encoding="utf-8"), tracked(runs))
+        write_whole(readme, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     elif runs:
         print("\n".join(map(row, runs)))
     else:
@@ -65,4 +68,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(print(f"error: {error}", file=sys.stderr) or error.status)

@@ -307,6 +307,12 @@ def test_half_of_the_classes(data):
     assert half.test_y.max() == 4
 
 
+def test_half_of_three_classes_is_nothing_to_tell_apart(tmp_path):
+    images = images_of(tmp_path, "dataset=imagefolder", f"dataset.root={tree(tmp_path / 'mine')}")
+    with pytest.raises(UserError, match=r"dataset.subset=classes: half of 3 classes is 1; it takes 4 or more"):
+        take(images, "classes", seed=0)
+
+
 def test_half_of_the_samples_of_every_class(data):
     full = images_of(data)
     half, again, other = (take(full, "samples", seed) for seed in (0, 0, 1))

@@ -31,6 +31,8 @@ def test_an_epoch_from_the_distributed_archives(name, tmp_path, monkeypatch, tra
         "train.batch_size=10",
         *FASTER.get(name, ()),
     ]
+    if counts.test.total > 150:  # drawing a Q of so many classes would take longer than all the rest
+        keys.append("method=onehot")
     status, out, err = train_py(*keys)
     assert (status, err) == (0, ""), err
 
@@ -63,6 +65,7 @@ def test_what_a_network_sees_has_the_label_of_its_file(name, tmp_path, monkeypat
         pixels = ((x.permute(0, 2, 3, 1) * std + mean) * 255).round()
         told = [label_of(image) for image in pixels]
         coloured = [i for i, image in enumerate(pixels) if (image[0, 0, 2] - 128).abs() < 8 and y[i] > 1]
+        assert len(coloured) > 0.9 * len(y)
         assert [told[i] for i in coloured] == y[coloured].tolist()
         seen.update(y.tolist())
     assert len(seen) == 200

@@ -32,6 +32,24 @@ def test_a_teachers_own_keys():
     assert teacher_of(student).network.name == "lenet"
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["network=resnet18", "network.pool=global", "network.width=0.5"],
+        ["network=timm", "network.model=resnet10t.c3_in1k", "network.weights=null"],
+        ["network=resnet18", r"network.weights='/my weights/it\'s=one,two.pth'"],
+    ],
+)
+def test_a_teacher_of_the_same_architecture_has_all_of_it(keys):
+    data = "dataset=tinyimagenet"
+    student = compose([data, *keys, "method=tfkd_self"])
+    assert identity(teacher_of(student)) == identity(compose([data, *keys, "method=onehot"]))
+    other = compose([data, *keys, "method=kd", "method.teacher.network=resnet34"])
+    assert identity(teacher_of(other)) == identity(compose([data, "network=resnet34", "method=onehot"]))
+    own = compose([data, *keys, "method=kd", "method.teacher.overrides=['network.weights=w.pth']"])
+    assert teacher_of(own).network.weights == "w.pth"
+
+
 def test_who_needs_whom():
     assert needs(run_of("method=lls")) is None
     assert needs(run_of("method=lls_st", "method.q=some.safetensors")) is None

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pty
 import re
+import runpy
 import select
 import shutil
 import signal
@@ -13,12 +14,14 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from lls.config import UserError, compose
@@ -56,6 +59,23 @@ def outcome(run):
 
 def _plain(value):
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value.tolist()
+
+
+@pytest.fixture
+def script(monkeypatch, capsys):
+    """Run a script in this process: script("runs.py", "--output", ...) -> its exit status, stdout and stderr."""
+
+    def run(name, *arguments):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        status = 0
+        try:
+            runpy.run_path(str(ROOT / "scripts" / name), run_name="__main__")
+        except SystemExit as stopped:
+            status = stopped.code
+        return subprocess.CompletedProcess(sys.argv, status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize("method", ["onehot", "ls", "lls"])
@@ -100,7 +120,7 @@ def test_digits_to_the_end(method, overrides, capsys):
 # -- interruptions -----------------------------------------------------------------------------------------------------
 
 server = multiprocessing.get_context("forkserver")  # its children find torch imported, and no thread of its started
-server.set_forkserver_preload(["lls.train"])
+server.set_forkserver_preload(["lls.train", "torch._dynamo"])  # an optimizer imports the second: it takes a second
 
 
 def child(overrides):
@@ -128,13 +148,13 @@ def killed_at(row, part, overrides, run):
 @pytest.mark.parametrize("method", ["onehot", "ls", "lls", "ols", "lls_topn"])
 def test_killed_at_five_moments_a_run_ends_as_if_it_never_was(method, overrides, data, tmp_path):
     """With Mixup, which draws from the generator whose state a checkpoint keeps."""
-    what = [f"method={method}", "train.epochs=12", "train.milestones=[6,9]", "augment=mixup"]
-    what += ["method.n=4", "method.gather=5"] if method == "lls_topn" else []
+    what = [f"method={method}", "train.epochs=9", "train.milestones=[5,7]", "augment=mixup"]
+    what += ["method.n=4", "method.gather=4"] if method == "lls_topn" else []
     straight = [*what, *overrides[:1], f"machine.output={tmp_path}/straight", *overrides[2:]]
     run = run_of(*what, *overrides)
     execute(run_of(*straight))
     random = Random(method)
-    moments = [(row, 2 * random.random()) for row in (0, *sorted(random.sample(range(1, 10), 4)))]
+    moments = [(row, 2 * random.random()) for row in (0, *sorted(random.sample(range(1, 8), 4)))]
     for row, part in moments:
         assert killed_at(row, part, [*what, *overrides], run)
     execute(run)
@@ -207,7 +227,42 @@ def test_one_process_a_run(overrides):
     run = run_of("train.epochs=1", *overrides)
     with run.lock, pytest.raises(UserError, match="is being trained by another process"):
         execute(run_of("train.epochs=1", *overrides))
+    held = threading.Event()
+
+    def look():  # whether it is busy, slowly
+        with FileLock(run.folder / ".lock"):
+            held.set()
+            time.sleep(0.1)
+
+    looking = threading.Thread(target=look)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    looking.start()
+    held.wait()
     assert execute(run)["epochs"] == 1
+    looking.join()
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(overrides, monkeypatch, capsys):
+    run = run_of("train.epochs=1", *overrides)
+    result = execute(run)
+    seen = iter([None, result])
+    monkeypatch.setattr(Run, "result", property(lambda _: next(seen)))
+    monkeypatch.setattr("lls.runs._train", lambda _: pytest.fail("trained again"))
+    capsys.readouterr()
+    assert execute(run) == result
+    assert capsys.readouterr().out.startswith("already done")
+
+
+@pytest.mark.parametrize("text", ["", "a: {", "[1, 2]", "dataset: 3", "dataset: {name: digits}\nmachine: {}", "\0"])
+def test_a_folder_without_a_runs_configuration_is_named(text, script, tmp_path):
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(text)
+    shown = script("runs.py", "--output", tmp_path)
+    assert shown.returncode == 2
+    assert re.fullmatch(
+        rf"error: {folder}/config.yaml is no run's configuration \(.*\): remove the folder\n", shown.stderr
+    )
 
 
 @pytest.mark.parametrize("batch_size", [64, 1437])  # in the second the loss is finite, and the test loss is not
@@ -307,12 +362,7 @@ def test_no_synchronisation_inside_an_epoch_on_a_gpu(overrides, monkeypatch):
 # -- runs and their scripts --------------------------------------------------------------------------------------------
 
 
-def script(name, *arguments):
-    command = [sys.executable, ROOT / "scripts" / name, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-
-def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, tmp_path):
+def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, script, tmp_path):
     assert script("runs.py", "--output", tmp_path).stdout == f"no runs in {tmp_path}/runs\n"
     done, begun = run_of("train.epochs=2", *overrides), run_of("train.epochs=3", "method=ls", "budget=0.9", *overrides)
     result = execute(done)

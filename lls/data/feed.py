@@ -22,7 +22,7 @@ Pixels = Callable[[Tensor], Tensor]
 
 def feed(cfg: DictConfig, source: Source, device: torch.device) -> "Resident | Streamed":
     """The images of the run `cfg`, of `source`, on their way to `device`. Decodes the small ones, or reads their cache;
-    of the large ones, reads the names only."""
+    of the large ones, reads the names only. What it returns is for a `with`, which ends the workers."""
     if cfg.dataset.size > SMALL and source.files is not None:
         return Streamed(cfg, source, device)
     if given := [key for key in LARGE if cfg.dataset[key] is not None]:
@@ -38,6 +38,12 @@ class Resident:
         self.images: Images = take(images, cfg.dataset.subset, cfg.seed)
         self.classes, self.cfg = self.images.classes, cfg
         self.look = {"mean": list(cfg.dataset.mean), "std": list(cfg.dataset.std), "device": device}
+
+    def __enter__(self) -> "Resident":
+        return self
+
+    def __exit__(self, *_) -> None:
+        """As Streamed has it; there is nothing to stop here."""
 
     def train(self, pixels: Pixels | None = None) -> TrainBatches:
         """Shuffled and augmented training batches; `pixels` changes the uint8 batch before it is normalised."""
@@ -75,16 +81,26 @@ class Streamed:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         wanted = cfg.machine.workers
         self.workers = max(1, min(16, cores - 1)) if wanted is None else wanted
+        self.made: list[StreamedTrain | StreamedTest] = []
+
+    def __enter__(self) -> "Streamed":
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Stop the workers of all that was made of it."""
+        for batches in self.made:
+            batches.close()
 
     def train(self, pixels: Pixels | None = None) -> StreamedTrain:
         """As Resident.train."""
-        return StreamedTrain(
-            *self._images("train"), batch_size=self.cfg.train.batch_size, pixels=pixels, **self._loading("train")
-        )
+        loading = self._loading("train") | {"batch_size": self.cfg.train.batch_size}
+        self.made.append(StreamedTrain(*self._images("train"), pixels=pixels, **loading))
+        return self.made[-1]
 
     def plain(self, split: str = "test") -> StreamedTest:
         """As Resident.plain."""
-        return StreamedTest(*self._images(split), **self._loading(split))
+        self.made.append(StreamedTest(*self._images(split), **self._loading(split)))
+        return self.made[-1]
 
     def _images(self, split: str) -> tuple[list[str], Tensor, DictConfig]:
         kept, y, paths = getattr(self.kept, f"{split}_x"), getattr(self.kept, f"{split}_y"), getattr(self.all, split)

@@ -1,6 +1,9 @@
 """Images as uint8 pixels of one size: decoded from files, or made of arrays."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,29 +12,45 @@ from torch import Tensor
 
 from lls.config import UserError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 def decode(paths: list[str], dataset: DictConfig, pad: bool = False) -> Tensor:
     """The images of files as uint8 `[N, size, size, channels]`. UserError for the first that can't be read."""
-    from PIL import Image
     from tqdm import tqdm
 
-    size, mode = dataset.size, "L" if dataset.channels == 1 else "RGB"
+    size = dataset.size
     pixels = np.empty((len(paths), size, size, dataset.channels), np.uint8)
 
     def fill(i: int) -> None:
-        try:
-            with Image.open(paths[i]) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ValueError(f"it has more than 8 bits a channel: mode {image.mode}")
-                pixels[i] = np.asarray(_fit(image.convert(mode), size, pad)).reshape(pixels.shape[1:])
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{paths[i]} can't be read as an image ({error})") from None
+        with opened(paths[i], dataset.channels) as image:
+            pixels[i] = np.asarray(_fit(image, size, pad)).reshape(pixels.shape[1:])
 
     with ThreadPoolExecutor() as pool:
         todo = pool.map(fill, range(len(paths)))
-        for _ in tqdm(todo, "decoding", len(paths), unit=" images", leave=False, disable=None):
-            pass
+        try:
+            for _ in tqdm(todo, "decoding", len(paths), unit=" images", leave=False, disable=None):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or all of it would be done before the error, or Ctrl-C, is heard
+            raise
     return torch.from_numpy(pixels)
+
+
+@contextmanager
+def opened(path: str, channels: int) -> Iterator["Image.Image"]:
+    """The image in a file as Pillow's, grey or colour as `channels` says. UserError if it can't be read, or has more
+    than eight bits a channel, which Pillow would cut off at white."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"it has more than 8 bits a channel: mode {image.mode}")
+            yield image.convert("L" if channels == 1 else "RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} can't be read as an image ({error})") from None
 
 
 def fit_all(pixels: np.ndarray, size: int, pad: bool = False) -> Tensor:

@@ -1,6 +1,7 @@
 """Single large images: decoded from their files, or read from a store of images that were decoded and scaled once."""
 
 import json
+import os
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from lls.config import UserError
+from lls.data.pixels import opened
 from lls.files import write_whole
 
 
@@ -22,22 +24,13 @@ def decode(path: str, channels: int) -> Tensor:
     from torchvision.io import ImageReadMode, decode_image
 
     try:
-        return decode_image(path, ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB)
+        pixels = decode_image(path, ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB)
     except RuntimeError:
-        return _by_pillow(path, channels)
-
-
-def _by_pillow(path: str, channels: int) -> Tensor:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"it has more than 8 bits a channel: mode {image.mode}")
-            pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} can't be read as an image ({error})") from None
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
+        pixels = None
+    if pixels is not None and pixels.dtype == torch.uint8:  # it hands over 16 bits as they are
+        return pixels
+    with opened(path, channels) as image:
+        return torch.from_numpy(np.array(image).reshape(image.height, image.width, channels)).permute(2, 0, 1)
 
 
 class Store:
@@ -72,17 +65,26 @@ class Store:
 def make_store(folder: Path, paths: list[str], scaled: int | list[int], channels: int, fingerprint: str) -> None:
     """Make the store of `paths`, scaled as torchvision's Resize(scaled) does, at `folder`, unless it is there and of
     the same files. Processes that start together make it once. UserError where it can't be written."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     wanted = {"fingerprint": fingerprint, "images": len(paths), "scaled": scaled, "channels": channels}
-    with FileLock(f"{folder}.lock"):
-        if not _is(folder, wanted):
-            _make(folder, paths, scaled, channels, wanted)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not _is(folder, wanted):
+                _make(folder, paths, scaled, channels, wanted)
+    except OSError as error:
+        raise UserError(
+            f"machine.cache=true: {folder} can't be written ({error}); machine.cache=false does without"
+        ) from None
 
 
 def _is(folder: Path, wanted: dict) -> bool:
+    """Whether a folder is the store that is wanted, with all of its pixels."""
     try:
-        return json.loads((folder / "index.json").read_text()) == wanted
-    except (OSError, ValueError):
+        if json.loads((folder / "index.json").read_text()) != wanted:
+            return False
+        size = int(np.load(folder / "shapes.npy").prod(1).sum()) * wanted["channels"]
+        return (folder / "pixels.bin").stat().st_size == size
+    except (OSError, ValueError, EOFError):
         return False
 
 
@@ -103,13 +105,16 @@ def _make(folder: Path, paths: list[str], scaled: int | list[int], channels: int
                 for pixels in pool.map(image, paths[start : start + 256]):
                     shapes.append(pixels.shape[1:])
                     file.write(pixels.permute(1, 2, 0).contiguous().numpy())
-        np.save(folder / "shapes.npy", np.array(shapes, np.int64))
+            file.flush()
+            os.fsync(file.fileno())
+        write_whole(folder / "shapes.npy", lambda temporary: _save(temporary, np.array(shapes, np.int64)))
         # last: what makes the folder a store
         write_whole(folder / "index.json", lambda temporary: temporary.write_text(json.dumps(meta)))
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(
-                f"machine.cache=true: {folder} can't be written ({error}); machine.cache=false does without"
-            ) from None
         raise
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:  # given a name, NumPy adds .npy to it
+        np.save(file, array)

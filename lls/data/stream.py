@@ -121,11 +121,17 @@ class _Streamed(Normalised):
         self.keys[:] = [(epoch, batch.tolist()) for batch in batches]
         for batch, pixels in zip(batches, self.loader, strict=True):
             if isinstance(pixels, UserError):
-                try:
-                    raise pixels
-                finally:
-                    del pixels  # or error and frame would hold each other, and the workers, beyond their end
+                raise pixels
             yield pixels.to(self.device, non_blocking=True), self.y[batch.to(self.y.device)]
+
+    def close(self) -> None:
+        """Stop the workers; the next epoch would start others.
+
+        Left to the garbage collector, in a cycle with some frame, each would be waited for five seconds. PyTorch has no
+        public way."""
+        running, self.loader._iterator = self.loader._iterator, None
+        if running is not None:
+            running._shutdown_workers()
 
 
 class StreamedTrain(_Streamed):

@@ -2,13 +2,18 @@
 
 import torch
 
+from lls.config import UserError
 from lls.data.batches import generator
 from lls.data.sources import Images
 
 
 def kept_classes(num_classes: int, subset: str | None) -> int:
-    """How many classes a subset leaves: the first half of them, rounded down, for `classes`."""
-    return num_classes // 2 if subset == "classes" else num_classes
+    """How many classes a subset leaves: the first half of them, rounded down, for `classes`. UserError where that is
+    one, which there is nothing to tell from."""
+    kept = num_classes // 2 if subset == "classes" else num_classes
+    if kept < 2:
+        raise UserError(f"dataset.subset=classes: half of {num_classes} classes is {kept}; it takes 4 or more")
+    return kept
 
 
 def take(images: Images, subset: str | None, seed: int) -> Images:

@@ -36,6 +36,6 @@ def draw(figure: Figure) -> Drawing:
 
 def read_confusion(path: Path) -> tuple[np.ndarray, list[str]]:
     """Counts `[K, K]`, true class down, predicted class across; and the classes."""
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         (_, *classes), *rows = csv.reader(file)
     return np.array([[int(count) for count in row[1:]] for row in rows]), classes

@@ -37,11 +37,11 @@ def embedded(run: Run, split: str) -> Embedded:
     """The penultimate features of a run's `train` or `test` images, by the weights in its last.pt."""
     cfg = run.cfg
     device = machine.device(cfg.machine.device)
-    images = feed(cfg, find(cfg.dataset, Path(cfg.machine.data)), device)
-    net = build_network(cfg.network, len(images.classes), cfg.dataset.channels, cfg.dataset.size)
-    net.load_state_dict(run.load()["network"])
+    source, state = find(cfg.dataset, Path(cfg.machine.data)), run.load()
+    net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
+    net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last).eval()
-    with torch.inference_mode():
+    with feed(cfg, source, device) as images, torch.inference_mode():
         batches = [(net.embed(x).float().cpu(), y.cpu()) for x, y in images.plain(split)]
     features, y = map(torch.cat, zip(*batches, strict=True))
     return Embedded(features.numpy(), y.numpy(), images.classes)
