@@ -76,6 +76,7 @@ def train(run: Run, prepared: Prepared) -> dict:
     first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
     print(f"{run.id}: {plan.epochs} epochs on {device}{f', {first} of them done' if first else ''}", flush=True)
     with (
+        images,
         Recorder(run, rows) as recorder,
         Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress,
         Saver(run, device) as saver,
