@@ -12,6 +12,7 @@ The eight digits are a hash of everything that decides the result, so the same c
 here imports torch until a run is really trained.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator
@@ -99,7 +100,11 @@ class Run:
         """Write last.pt: tensors and plain values only, so that torch.load(weights_only=True) reads it."""
         import torch
 
-        write_whole(self.folder / "last.pt", lambda temporary: torch.save(state, temporary))
+        def write(temporary: Path) -> None:
+            with open(temporary, "wb") as file:  # given a path, PyTorch would not say that the disk is full
+                torch.save(state, file)
+
+        write_whole(self.folder / "last.pt", write)
 
     def load(self) -> dict:
         """What save wrote last, on the CPU. OSError if it can't be read; ValueError if it is no whole checkpoint."""
@@ -202,6 +207,11 @@ def _train(run: Run) -> dict:
         if teacher := needs(run):
             execute_teacher(teacher, lesson_file(run))
         return train(run, prepared)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        kept = f"epoch {run.epochs_done} is kept, and the same command goes on from it"
+        raise UserError(f"{run.folder}: no space left on the disk; {kept}") from None
     except KeyboardInterrupt:
         kept = f"after epoch {run.epochs_done}, which is kept in {run.folder}"
         print(f"\nstopped {kept if run.epochs_done else 'before an epoch ended'}", flush=True)

@@ -393,3 +393,22 @@ def test_a_method_is_two_new_files(tmp_path):
 def test_entropy_of_a_uniform_distribution():
     assert entropy(torch.full((5,), math.log(1 / 5))).item() == pytest.approx(math.log(5))
     assert OneHot(5)(torch.zeros(1, 5), torch.tensor([0])).item() == pytest.approx(math.log(5))
+
+
+@pytest.mark.parametrize("spread", [1, 30, 1000])
+@pytest.mark.parametrize("alpha", [1e-3, 0.1, 1.0])
+@pytest.mark.parametrize(("k", "n"), [(9, 3), (50, 8), (9, 8), (9, 1)])
+def test_topn_in_closed_form_is_its_four_terms(k, n, alpha, spread):
+    g = torch.Generator().manual_seed(k + n)
+    method = LLSTopN(k, n=n, alpha=alpha).double()
+    method.gathering = False
+    with torch.no_grad():
+        method.q.normal_(generator=g).mul_(spread)
+    z = (spread * torch.randn(6, k, generator=g, dtype=torch.float64) + 5).requires_grad_()
+    y = torch.randint(k, (6,), generator=g)
+    terms = method.terms(z.log_softmax(-1), F.embedding(y, method.q), method.candidates[y].long())
+    want, found = 0.5 * sum(term.mean() for term in terms), method(z, y)
+    torch.testing.assert_close(found, want, rtol=1e-9, atol=1e-12)
+    of = (z, method.q)
+    for ours, exact in zip(torch.autograd.grad(found, of), torch.autograd.grad(want, of), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-9, atol=1e-9)

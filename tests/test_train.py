@@ -24,6 +24,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+from lls import runs
 from lls.config import UserError, compose
 from lls.data.batches import TrainBatches
 from lls.qmatrix import QMatrix, load_q, save_q
@@ -357,6 +358,23 @@ def test_no_synchronisation_inside_an_epoch_on_a_gpu(overrides, monkeypatch):
     monkeypatch.setattr(TrainBatches, "epoch", watched)
     for method in ("onehot", "ls", "lls", "ols", "focal", "flsd", "tfkd_reg", "lspp"):
         execute(run_of(*overrides, "machine.device=cuda", "train.epochs=2", f"method={method}"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is Linux's")
+def test_a_full_disk_is_one_line_and_keeps_what_was_saved(overrides, monkeypatch):
+    run, write, full = run_of("train.epochs=3", *overrides), runs.write_whole, []
+
+    def fills(path, fill):
+        if path.name == "last.pt" and len(full) == 1:
+            fill(Path("/dev/full"))
+        full.append(1) if path.name == "last.pt" else None
+        write(path, fill)
+
+    monkeypatch.setattr(runs, "write_whole", fills)
+    with pytest.raises(UserError, match=r"no space left on the disk; epoch 1 is kept, and the same command goes on"):
+        execute(run)
+    monkeypatch.undo()
+    assert execute(run_of("train.epochs=3", *overrides))["epochs"] == 3
 
 
 # -- runs and their scripts --------------------------------------------------------------------------------------------

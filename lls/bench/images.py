@@ -1,6 +1,7 @@
 """How fast large images are decoded, cropped and normalised, and in how much memory; torchvision's ImageFolder too."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,16 +38,15 @@ def compare(folder: Path, n: int, workers: int, rounds: int) -> Found:
     root = jpegs(folder / "images", n)
     loader = image_folder(root, workers)
     loaders, epochs = {FOLDER: lambda: loader}, {FOLDER: lambda: iter(loader)}
-    for name, overrides in OURS.items():
-        keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=224", f"train.batch_size={BATCH}"]
-        cfg = compose([*keys, f"machine.data={folder}", f"machine.workers={workers}", *overrides])
-        batches = feed(cfg, find(cfg.dataset, folder), torch.device("cpu")).train()
-        loaders[name], epochs[name] = (
-            (lambda batches=batches: batches.loader),
-            (lambda batches=batches: batches.epoch(0)),
-        )
-    times = alternate({name: _read(epoch) for name, epoch in epochs.items()}, rounds)
-    return Found(times, {name: _megabytes(loader()) for name, loader in loaders.items()})
+    with ExitStack() as opened:
+        for name, overrides in OURS.items():
+            keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=224", f"train.batch_size={BATCH}"]
+            cfg = compose([*keys, f"machine.data={folder}", f"machine.workers={workers}", *overrides])
+            batches = opened.enter_context(feed(cfg, find(cfg.dataset, folder), torch.device("cpu"))).train()
+            loaders[name] = lambda batches=batches: batches.loader
+            epochs[name] = lambda batches=batches: batches.epoch(0)
+        times = alternate({name: _read(epoch) for name, epoch in epochs.items()}, rounds)
+        return Found(times, {name: _megabytes(loader()) for name, loader in loaders.items()})
 
 
 def jpegs(folder: Path, n: int) -> Path:

@@ -34,7 +34,7 @@ class Case(NamedTuple):
     steps: int
 
 
-CASES = (Case("lenet", "fashionmnist", 40), Case("alexnet", "cifar10", 12), Case("resnet18", "cifar100", 2))
+CASES = (Case("lenet", "fashionmnist", 100), Case("alexnet", "cifar10", 12), Case("resnet18", "cifar100", 2))
 
 
 def compare(case: Case, rounds: int) -> Times:

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from lls.divergences import entropy
 from lls.method import Batch, Method
-from lls.methods.lls import weights_of
+from lls.methods.lls import ROWS, weights_of
+from lls.sparse_kl import sparse_symmetric_kl
 
 
 class LLSTopN(Method):
@@ -66,6 +67,9 @@ class LLSTopN(Method):
         return not self.gathering
 
     def loss(self, batch: Batch) -> Tensor:
+        if self.rest and not self.gathering and self.weights == ROWS["lls"]:
+            q, candidates = self.q.to(batch.logits.dtype), self.candidates[batch.y].long()
+            return sparse_symmetric_kl(batch.logits, q, candidates, batch.y, self.alpha, self.scale)
         log_p = F.log_softmax(batch.logits, -1)
         if self.gathering:
             if self.training:
