@@ -63,7 +63,7 @@ def losses(record: Record, rounds: int) -> None:
         record.add(f"K={k}: lls's rate over the pseudo-code's", times.ratio("pseudo-code", "lls"), faster)
         for network, (of_classes, limit) in {"lenet": (10, 0.03), "resnet18": (200, 0.005)}.items():
             if k == of_classes:
-                pairs = zip(times.seconds["lls"], times.seconds["onehot"], strict=True)
+                pairs = zip(times.seconds["lls, in a step"], times.seconds["onehot, in a step"], strict=True)
                 share = Spread.of([(a - b) / steps[network] for a, b in pairs])
                 record.add(f"K={k}: lls over onehot, share of a step of {network}", share, Goal(limit))
     times, (dense, sparse) = compare(MANY, rounds), memory()

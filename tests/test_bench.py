@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from lls.bench import images, loops, losses, rounds, runs
-from lls.bench.record import Goal, Record
+from lls.bench.record import Goal, Record, markdown
 from lls.bench.rounds import Spread, alternate
 from lls.build import build_method
 from lls.config import compose
@@ -127,7 +128,7 @@ def test_ratios_are_kept_and_compared(tmp_path):
     first.add("b", Spread(1, 2, 3), Goal(1.5))
     first.add("c", Spread(1, 1, 1))
     assert first.missed() == ["b"]
-    first.write(commit="abc")
+    first.write(commit="abc", device="cpu", threads=2)
     kept = json.loads(path.read_text())["ratios"]
     assert kept["a"]["median"] == 1.0
     assert kept["a"]["met"]
@@ -141,6 +142,11 @@ def test_ratios_are_kept_and_compared(tmp_path):
     assert "-20.0% since" in line
     assert "(abc)" in line
     assert "within" not in line
-    second.write(commit="def")
+    second.write(commit="def", device="cpu", threads=2)
     kept = json.loads(path.read_text())["ratios"]
     assert (kept["a"]["commit"], kept["b"]["commit"]) == ("def", "abc")
+
+
+def test_the_tracked_reports_say_what_the_tracked_ratios_are():
+    for path in (Path(__file__).parent.parent / "outputs" / "bench").glob("*.json"):
+        assert path.with_suffix(".md").read_text() == markdown(json.loads(path.read_text()))

@@ -11,7 +11,7 @@ from lls.bench.rounds import Times, alternate
 from lls.build import build_method
 from lls.config import compose
 
-BATCH = 128
+BATCH, IN_A_STEP = 128, ", in a step"
 CLASSES = (10, 100, 200, 1000)
 MANY = 21_841  # ImageNet-21k, where LLS's Q alone has 1.9 GB
 METHODS = (
@@ -30,6 +30,8 @@ def compare(num_classes: int, rounds: int) -> Times:
         methods = {name: _method(f"method={name}", num_classes, device) for name in METHODS}
         methods |= {"lls without update": _method("method=lls", num_classes, device)}
         methods["pseudo-code"] = PseudoCode(num_classes).to(device)
+        for name in ("onehot", "lls"):
+            methods[name + IN_A_STEP] = _method(f"method={name}", num_classes, device)
         repeats = max(1, 20_000 // (100 + num_classes))
     else:
         methods = {"ls": _method("method=ls", num_classes, device)}
@@ -59,8 +61,11 @@ def _method(overrides: str, num_classes: int, device: torch.device) -> nn.Module
 
 
 def _turn(method: nn.Module, logits: Tensor, y: Tensor, repeats: int, name: str) -> Callable[[], None]:
-    learned = [] if name.endswith("without update") else list(method.parameters())
-    keys = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4, "fused": True}
+    learned = [] if name.endswith("without update") else method.param_groups(5e-4)
+    if name.endswith(IN_A_STEP):  # a group of the network's, which is updated anyhow, is there first
+        learned = [{"params": [torch.zeros(1, device=y.device, requires_grad=True)]}, *learned]
+        learned[0]["params"][0].grad = torch.zeros(1, device=y.device)
+    keys = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4, "fused": name != "pseudo-code"}
     optimizer = torch.optim.SGD(learned, **keys) if learned else None
 
     def work() -> None:
@@ -75,12 +80,16 @@ def _turn(method: nn.Module, logits: Tensor, y: Tensor, repeats: int, name: str)
 
 
 class PseudoCode(nn.Module):
-    """The paper's Appendix A, its slips put right (`self.alpha`, and KL, which it does not define)."""
+    """The paper's Appendix A, its slips put right (`self.alpha`, and KL, which it does not define), and PyTorch's SGD
+    as it is by default."""
 
     def __init__(self, num_classes: int, alpha: float = 0.1):
         super().__init__()
         self.num_classes, self.alpha = num_classes, alpha
         self.qmatrix = nn.Parameter(torch.zeros(num_classes, num_classes))
+
+    def param_groups(self, weight_decay: float) -> list[dict]:
+        return [{"params": [self.qmatrix], "weight_decay": weight_decay}]
 
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:
         pred = F.softmax(logits, 1)

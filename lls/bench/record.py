@@ -55,9 +55,9 @@ class Record:
             name: {"median": middle, "quartiles": [low, high], **goals.get(name, {}), **entry}
             for name, (low, middle, high) in ratios.items()
         }
-        text = json.dumps({"ratios": dict(sorted(kept.items()))}, indent=1) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, lambda temporary: temporary.write_text(text))
+        kept = {"ratios": dict(sorted(kept.items()))}
+        write_whole(self.path, lambda temporary: temporary.write_text(json.dumps(kept, indent=1) + "\n"))
+        write_whole(self.path.with_suffix(".md"), lambda temporary: temporary.write_text(markdown(kept)))
 
     def _judged(self, name: str) -> str:
         goal = self.goals.get(name)
@@ -70,6 +70,19 @@ class Record:
         change = self.ratios[name].median / last["median"] - 1
         within = last["quartiles"][0] <= self.ratios[name].median <= last["quartiles"][1]
         return f"  {change:+.1%} since {last['date']} ({last['commit']}){', within its spread' if within else ''}"
+
+
+def markdown(kept: dict) -> str:
+    """What a file of ratios says, for people."""
+    devices = sorted({f"{entry['device']}, {entry['threads']} threads" for entry in kept["ratios"].values()})
+    lines = [f"# Measured by `make bench` on {'; '.join(devices)}", ""]
+    lines += ["| | median | quartiles | goal | | measured |", "|---|---|---|---|---|---|"]
+    for name, entry in kept["ratios"].items():
+        quartiles = " to ".join(f"{value:.3g}" for value in entry["quartiles"])
+        met = {True: "met", False: "**missed**", None: ""}[entry.get("met")]
+        when = f"{entry['date']}, {entry['commit']}"
+        lines.append(f"| {name} | {entry['median']:.3g} | {quartiles} | {entry.get('goal', '')} | {met} | {when} |")
+    return "\n".join(lines) + "\n"
 
 
 def _short(value: float) -> float:
