@@ -31,6 +31,8 @@ def device(name: str) -> torch.device:
         raise UserError(
             f"machine.device={name}: PyTorch sees {there or 'no'} such device here; machine.device=auto takes what is"
         )
+    if found.index is not None and found.type == "cuda":
+        torch.cuda.set_device(found)  # where kernels and graphs are launched that name no device
     return found
 
 

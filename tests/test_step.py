@@ -84,9 +84,25 @@ def batches(n, mixed=()):
         yield x, ([(y, 0.25 + 0.01 * i), (y.flip(0), 0.75 - 0.01 * i)] if i in mixed else [(y, 1.0)])
 
 
+def teacher():
+    """As of lls/teacher.py: it remembers what it said of the batch that it saw last."""
+    seen = [None, None]
+
+    def logits(x):
+        if seen[0] is not x:
+            seen[:] = x, 3 * x.flatten(1)[:, :K]
+        return seen[1]
+
+    return {"teacher": logits}
+
+
+def method_of(overrides):
+    return build_method(compose(overrides.split()).method, K, **(teacher() if "kd" in overrides.split("=")[1] else {}))
+
+
 def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
     torch.manual_seed(0)
-    net, method = lenet(K, 1, 32), build_method(compose(overrides.split()).method, K)
+    net, method = lenet(K, 1, 32), method_of(overrides)
     groups = [{"params": list(net.parameters())}, *method.param_groups(5e-4)]
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
     step, losses = kind(net, method, optimizer, clip_norm=1.0), []
@@ -101,7 +117,7 @@ def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
 
 
 @pytest.mark.parametrize("mixed", [(), (1, 4, 5, 6, 7, 8)], ids=["hard", "mixed"])
-@pytest.mark.parametrize("method", ["lls", "ols", "zipf", "lls_topn method.n=4"])
+@pytest.mark.parametrize("method", ["lls", "ols", "zipf", "kd", "lls_topn method.n=4"])
 def test_a_recorded_step_is_the_step(method, mixed, fake_cuda):
     """Rates, weights and batches that change reach the recording; a method that is not static is not recorded."""
     _, want, weights = trained(Step, f"method={method}", mixed)
@@ -196,7 +212,9 @@ def test_on_a_cpu_states_are_written_at_once():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("method", ["onehot", "ls", "lls", "ols", "focal", "flsd", "tfkd_reg", "lspp", "lls_topn"])
+@pytest.mark.parametrize(
+    "method", ["onehot", "ls", "lls", "ols", "focal", "flsd", "tfkd_reg", "lspp", "lls_topn", "kd"]
+)
 def test_a_recorded_step_is_the_step_on_a_gpu(method):
     cfg = compose([f"method={method}", "machine.precision=fp32"])
 
@@ -204,7 +222,7 @@ def test_a_recorded_step_is_the_step_on_a_gpu(method):
         torch.manual_seed(0)
         device = torch.device("cuda")
         machine.set_precision("fp32", device)
-        step = step_of(cfg, lenet(K, 1, 32), build_method(cfg.method, K), machine.Ways("fp32", False, graph), device)
+        step = step_of(cfg, lenet(K, 1, 32), method_of(f"method={method}"), machine.Ways("fp32", False, graph), device)
         losses = []
         for x, labels in batches(12):
             step.set_lr(0.05)
