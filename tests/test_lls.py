@@ -259,3 +259,22 @@ def test_the_kernels_on_a_gpu(k):
     assert loss.grad_fn.fused
     for ours, exact in zip((loss, *gradients(loss, z, there.q)), (want, *expected), strict=True):
         torch.testing.assert_close(ours.cpu().double(), exact, rtol=1e-5, atol=1e-8)
+
+
+def test_the_kernels_compile_for_an_h100():
+    """To machine code, for which Triton needs no GPU."""
+    triton = pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from lls import triton_kl
+
+    kinds = {"y_at": "*i64", "k": "i32", "alpha": "fp32", "odds": "fp32"}
+    for kernel, constants in ((triton_kl._samples, {"BLOCK": 256}), (triton_kl._classes, {"B": 128, "BLOCK": 256})):
+        signature = {name: "constexpr" if name in constants else kinds.get(name, "*fp32") for name in kernel.arg_names}
+        source = ASTSource(
+            fn=kernel,
+            signature=signature,
+            constexprs={(kernel.arg_names.index(name),): value for name, value in constants.items()},
+        )
+        assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
