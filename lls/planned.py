@@ -4,6 +4,7 @@ or the code that composes changes.
 
 import hashlib
 import json
+import pickle
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -94,21 +95,23 @@ def _read(path: Path) -> dict:
 @cache
 def _run(overrides: tuple[str, ...]) -> Run:
     key = json.dumps(overrides)
-    if key not in _known():
-        *others, last = overrides or ("",)
-        if re.fullmatch(r"seed=\d{1,18}", last):
-            cfg = _composed(tuple(others)).copy()
-            cfg.seed = int(last.removeprefix("seed="))
-        else:
-            cfg = compose(overrides)
-        _known()[key] = OmegaConf.to_container(cfg, resolve=True)
-    return _from(_known()[key])
+    if key in _known():
+        return _from(_known()[key])
+    *others, last = overrides or ("",)
+    if re.fullmatch(r"seed=\d{1,18}", last):
+        cfg = pickle.loads(_composed(tuple(others)))
+        cfg.seed = int(last.removeprefix("seed="))
+    else:
+        cfg = compose(overrides)
+    OmegaConf.resolve(cfg)
+    _known()[key] = OmegaConf.to_container(cfg)
+    return Run(cfg)
 
 
 @cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """For all seeds: their number is the last of many runs' overrides."""
-    return compose(overrides)
+def _composed(overrides: tuple[str, ...]) -> bytes:
+    """Pickled, for all seeds: their number is the last of many runs' overrides."""
+    return pickle.dumps(compose(overrides))
 
 
 @cache
