@@ -105,6 +105,7 @@ def _parsed(text: str) -> Override:
 
 DECIDED = ("dataset.source", "network.family")  # by the option, as are the names
 TEXT_OR_LIST = ("method.terms",)
+AUTO_OR_BOOL = ("machine.compile", "machine.graph")
 OR_NULL = ("network.weights", "dataset.pretrained", "dataset.crop", "dataset.resize", "dataset.keep_aspect")
 
 
@@ -169,7 +170,7 @@ def _check_kinds(cfg: dict, schema: dict, path: str = "") -> None:
 
 
 def _same_kind(key: str, value: object, want: object) -> bool:
-    if want is None:
+    if want is None or key in AUTO_OR_BOOL:
         return not isinstance(value, dict)  # only its owner can judge
     if value is None and key in OR_NULL:
         return True

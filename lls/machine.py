@@ -9,12 +9,15 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
 
 import lls
 from lls.config import UserError
+
+LONG = 20_000  # steps from which compiling a network pays
 
 
 def device(name: str) -> torch.device:
@@ -30,16 +33,45 @@ def device(name: str) -> torch.device:
     return found
 
 
-def set_precision(precision: str) -> None:
+class Ways(NamedTuple):
+    """How a run is computed: what of `machine` is left to be decided, decided."""
+
+    precision: str  # fp32 | tf32 | bf16
+    compile: bool
+    graph: bool
+
+
+def ways(cfg: DictConfig, on: torch.device, steps: int = 0) -> Ways:
+    """The decisions for `machine` as configured, a device, and the number of steps that a run will take.
+
+    auto on a CPU: float32, nothing compiled, which was measured to gain nothing there and costs tens of seconds. On an
+    NVIDIA GPU: bfloat16 from Ampere on, and a CUDA graph; compiled where compiling, about a minute, can pay."""
+    nvidia = on.type == "cuda" and torch.version.cuda is not None
+    return Ways(
+        precision=precision(cfg.precision, on),
+        compile=has_triton(on) and steps >= LONG if cfg.compile == "auto" else cfg.compile,
+        graph=nvidia and cfg.graph in ("auto", True),
+    )
+
+
+def precision(name: str, on: torch.device) -> str:
+    """`auto` is bf16 on a GPU whose tensor cores have it, fp32 elsewhere."""
+    if name != "auto":
+        return name
+    return "bf16" if on.type == "cuda" and torch.cuda.get_device_capability(on) >= (8, 0) else "fp32"
+
+
+def set_precision(name: str, on: torch.device) -> None:
     """fp32 means fp32, where PyTorch's own default rounds convolutions to TF32; what bf16 does not cover is TF32."""
-    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
-    torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    exact = precision(name, on) == "fp32"
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+    torch.backends.cudnn.allow_tf32 = not exact
     torch.backends.cudnn.benchmark = True
 
 
-def autocast(on: torch.device, precision: str) -> AbstractContextManager:
+def autocast(on: torch.device, name: str) -> AbstractContextManager:
     """The context a network's forward pass runs in."""
-    return torch.autocast(on.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(on.type, torch.bfloat16, enabled=precision(name, on) == "bf16")
 
 
 @cache
@@ -49,15 +81,14 @@ def has_triton(on: torch.device) -> bool:
     return on.type == "cuda" and compiler is not None and find_spec("triton") is not None
 
 
-def record(cfg: DictConfig, on: torch.device) -> dict:
+def record(how: Ways, on: torch.device) -> dict:
     """What result.json says of how a run was computed: device, precision, versions."""
     return {
         "device": torch.cuda.get_device_name(on)
         if on.type == "cuda"
         else f"{on.type} ({platform.processor() or platform.machine()})",
         "threads": torch.get_num_threads(),
-        "precision": cfg.machine.precision,
-        "compile": cfg.machine.compile,
+        **how._asdict(),
         "versions": {
             "python": platform.python_version(),
             "lls": lls.__version__,

@@ -36,6 +36,10 @@ class Batch(NamedTuple):
 class Method(nn.Module):
     """One way of training: a loss, and what it keeps."""
 
+    static = False
+    """Whether `loss` is the same operations on the same tensors at every step of an epoch, none of which waits for the
+    device: then a CUDA graph may replay it. What a step leaves in Python, or draws on the CPU, a replay would not."""
+
     def loss(self, batch: Batch) -> Tensor:
         """The scalar loss, a mean over the batch, differentiable in `batch.logits` and in the method's parameters."""
         raise TypeError(f"{type(self).__name__} has no loss")

@@ -19,12 +19,19 @@ from lls.runs import Run
 
 
 def outcome(
-    run: Run, recorder: Recorder, net: Network, method: Method, classes: list[str], test: TestBatches, commits: list
+    run: Run,
+    recorder: Recorder,
+    net: Network,
+    method: Method,
+    classes: list[str],
+    test: TestBatches,
+    commits: list,
+    how: machine.Ways,
 ) -> dict:
     """Measure the network after its last epoch; save and draw what was learned beside it. Returns the result, of which
     nothing is written yet."""
     cfg, rows = run.cfg, recorder.rows
-    logits, y = predict(net, test, cfg.machine.precision)
+    logits, y = predict(net, test, how.precision)
     measured = measures(logits, y)
     if (groups := superclasses(cfg.dataset.name, classes)) is not None:
         measured["top1_superclass"] = group_accuracy(logits, y, groups)
@@ -56,7 +63,7 @@ def outcome(
         "parameters": sum(p.numel() for module in (net, method) for p in module.parameters() if p.requires_grad),
         "seconds": seconds + sum(row["eval_seconds"] for row in rows),
         "images_per_second": sum(row["seconds"] * row["images_per_second"] for row in rows) / seconds,
-        **machine.record(cfg, test.device),
+        **machine.record(how, test.device),
         "commit": ", ".join(commit or "none" for commit in commits),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

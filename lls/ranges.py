@@ -49,7 +49,9 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
         lambda v: re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", v) is not None,
         "one of auto, cuda, cuda:N, mps, cpu",
     ),
-    "machine.precision": _one_of("fp32", "tf32", "bf16"),
+    "machine.precision": _one_of("auto", "fp32", "tf32", "bf16"),
+    "machine.compile": (lambda v: v == "auto" or type(v) is bool, "auto, true or false"),
+    "machine.graph": (lambda v: v == "auto" or type(v) is bool, "auto, true or false"),
     "machine.workers": (lambda v: v is None or (type(v) is int and v >= 0), "0 or more, or null"),
     "machine.wandb": _one_of("offline", "online", "disabled"),
 }

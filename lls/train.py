@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from lls import machine
 from lls.augment import Augmentation
@@ -15,14 +14,16 @@ from lls.checkpoint import resume, state_of
 from lls.config import Diverged, UserError
 from lls.data import Source, feed, find, kept_classes
 from lls.evaluate import evaluate
-from lls.method import Batch, Method
+from lls.method import Method
 from lls.networks import Network
 from lls.outcome import outcome
 from lls.pretrained import start_from
 from lls.progress import Progress
 from lls.recorder import Recorder
 from lls.runs import Run
+from lls.saver import Saver
 from lls.schedule import schedule
+from lls.step import epoch, step_of
 from lls.teacher import lesson, stand_in
 
 
@@ -41,7 +42,7 @@ def prepare(run: Run) -> Prepared:
     had. A method that is taught gets a stand-in for its lesson."""
     cfg = run.cfg
     device = machine.device(cfg.machine.device)
-    machine.set_precision(cfg.machine.precision)
+    machine.set_precision(cfg.machine.precision, device)
     source = find(cfg.dataset, Path(cfg.machine.data))
     num_classes = kept_classes(source.num_classes, cfg.dataset.subset)
     torch.manual_seed(cfg.seed)
@@ -64,50 +65,32 @@ def train(run: Run, prepared: Prepared) -> dict:
     images = feed(cfg, source, device)
     if taught := lesson(run, images.classes, device):
         method = build_method(cfg.method, len(images.classes), **taught)
-    net.to(device, memory_format=torch.channels_last)
-    method.to(device)
-    forward = torch.compile(net) if cfg.machine.compile else net
-    optimizer = torch.optim.SGD(
-        [{"params": list(net.parameters())}, *method.param_groups(cfg.train.weight_decay)],
-        lr=plan.base_lr,
-        momentum=cfg.train.momentum,
-        weight_decay=cfg.train.weight_decay,
-        nesterov=cfg.train.nesterov,
-        fused=True,
-    )
     batches, test = images.train(augmentation.pixels), images.plain("test")
+    how = machine.ways(cfg.machine, device, plan.epochs * len(batches))
+    step = step_of(cfg, net, method, how, device)
 
     torch.manual_seed(cfg.seed)  # whatever the teacher drew
     run.write_config()
-    rows, commits = resume(run, net, method, optimizer)
+    rows, commits = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, machine.commit()]))
     first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
     print(f"{run.id}: {plan.epochs} epochs on {device}{f', {first} of them done' if first else ''}", flush=True)
-    with Recorder(run, rows) as recorder, Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress:
-        for epoch in range(first, plan.epochs):
-            for group in optimizer.param_groups:
-                group["lr"] = plan.lr(epoch)
-            started, total = time.perf_counter(), torch.zeros((), device=device)
+    with (
+        Recorder(run, rows) as recorder,
+        Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress,
+        Saver(run, device) as saver,
+    ):
+        for number in range(first, plan.epochs):
+            started = time.perf_counter()
+            step.set_lr(plan.lr(number))
             net.train()
-            for x, y in batches.epoch(epoch):
-                x, labels = augmentation.mix(x, y)
-                with machine.autocast(device, cfg.machine.precision):
-                    logits, features = forward(x)
-                seen = Batch(logits.float(), y, x, features, net)
-                loss = sum(weight * method.loss(seen._replace(y=label)) for label, weight in labels)
-                optimizer.zero_grad()
-                loss.backward()
-                if cfg.train.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(net.parameters(), cfg.train.clip_norm)
-                optimizer.step()
-                total += loss.detach()  # stays on the device: nothing waits for it before the epoch ends
-                progress.step()
+            epoch(step, batches.epoch(number), augmentation.mix, progress.step)
             method.end_epoch()
-            mean_loss, trained = float(total) / len(batches), time.perf_counter()
-            measured = evaluate(net, test, cfg.machine.precision)
+            mean_loss, trained = step.mean_loss(len(batches)), time.perf_counter()
+            measured = evaluate(net, test, how.precision)
             row = {
-                "epoch": epoch + 1,
-                "lr": plan.lr(epoch),
+                "epoch": number + 1,
+                "lr": plan.lr(number),
                 "loss": mean_loss,
                 **measured,
                 "seconds": trained - started,
@@ -116,11 +99,12 @@ def train(run: Run, prepared: Prepared) -> dict:
             }
             for name in ("loss", "nll"):
                 if not math.isfinite(row[name]):
-                    raise Diverged(f"{run.id}: {name} is {row[name]} in epoch {epoch + 1}; a lower train.lr may help")
-            run.save(state_of(net, method, optimizer, [*recorder.rows, row], images.classes, commits))
+                    raise Diverged(f"{run.id}: {name} is {row[name]} in epoch {number + 1}; a lower train.lr may help")
+            saver.save(state_of(net, method, step.optimizer, [*recorder.rows, row], images.classes, commits))
             recorder.log(row)
             progress.epoch(row)
-        result = outcome(run, recorder, net, method, images.classes, test, commits)
+        saver.wait()
+        result = outcome(run, recorder, net, method, images.classes, test, commits, how)
         # a finished run needs its weights, not its momentum
         run.save(state_of(net, method, None, recorder.rows, images.classes, commits))
         run.finish(result)

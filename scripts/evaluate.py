@@ -30,7 +30,7 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
         )
         raise UserError(f"{run.folder}/last.pt {reason}: remove the folder and train the run again") from None
     device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
-    machine.set_precision(cfg.machine.precision)
+    machine.set_precision(cfg.machine.precision, device)
     images = feed(cfg, find(cfg.dataset, folder), device)
     net = build_network(cfg.network, len(images.classes), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])

@@ -279,10 +279,13 @@ def test_bf16_learns_too_and_says_so(overrides):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_digits_on_a_gpu(precision, overrides):
-    result = execute(run_of(*overrides, "machine.device=cuda", f"machine.precision={precision}"))
+@pytest.mark.parametrize("precision", ["auto", "fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("graph", [True, False])
+def test_digits_on_a_gpu(precision, graph, overrides):
+    how = [f"machine.precision={precision}", f"machine.graph={graph}"]
+    result = execute(run_of(*overrides, "machine.device=cuda", *how))
     assert result["top1"] >= 97
+    assert result["graph"] == graph
 
 
 @pytest.mark.gpu
@@ -334,7 +337,7 @@ def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, tmp_pa
         (("digits",), "2 runs in"),
         ((done.id, "seed=1"), "only machine.* keys"),
         ((done.id, "machine.devise=cpu"), "did you mean 'machine.device'"),
-        ((done.id, "machine.precision=fp99"), "one of fp32, tf32, bf16"),
+        ((done.id, "machine.precision=fp99"), "one of auto, fp32, tf32, bf16"),
     ):
         failed = script("evaluate.py", *arguments, "--output", tmp_path)
         assert failed.returncode == 2

@@ -15,6 +15,8 @@ class Focal(Method):
     cross-entropy.
     """
 
+    static = True
+
     def __init__(self, num_classes: int, gamma: float = 3.0, reduction: str = "mean"):
         super().__init__()
         if not 0 <= gamma < float("inf"):

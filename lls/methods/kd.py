@@ -14,6 +14,8 @@ class KD(Method):
     teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient.
     """
 
+    static = True
+
     def __init__(self, num_classes: int, teacher: Teacher, beta: float = 0.0, temperature: float = 1.0):
         super().__init__()
         if not 0 <= beta <= 1:

@@ -40,6 +40,8 @@ class LLS(Method):
     the network's weights. Raises ValueError for any other value.
     """
 
+    static = True
+
     def __init__(
         self,
         num_classes: int,

@@ -15,6 +15,8 @@ class LLSST(Method):
     softmax is over them alone. objective: `ce`, or `symmetric_kl` for the LLS loss (with its ½) at the frozen Q.
     """
 
+    static = True
+
     def __init__(self, num_classes: int, q: Tensor, alpha: float = 0.1, objective: str = "ce"):
         super().__init__()
         if not 0 < alpha <= 1:

@@ -61,6 +61,10 @@ class LLSTopN(Method):
         self.pairs = _Pairs(k, self.n) if self.rest else None
         self.gathering = bool(self.rest)  # what epochs_to_gather says, without asking the device at every step
 
+    @property
+    def static(self) -> bool:
+        return not self.gathering
+
     def loss(self, batch: Batch) -> Tensor:
         log_p = F.log_softmax(batch.logits, -1)
         if self.gathering:

@@ -13,6 +13,8 @@ class LS(Method):
     alone (TF-KD's and Zipf's) smooths by αK/(K-1) in these terms.
     """
 
+    static = True
+
     def __init__(self, num_classes: int, alpha: float = 0.1):
         super().__init__()
         if not 0 <= alpha <= 1:

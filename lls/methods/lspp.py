@@ -17,6 +17,8 @@ class LSPP(Method):
     c_weight_decay: whether C decays like the network's weights.
     """
 
+    static = True
+
     def __init__(self, num_classes: int, alpha: float = 0.1, c_weight_decay: bool = True):
         super().__init__()
         if not 0 < alpha <= 1:

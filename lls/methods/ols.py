@@ -19,6 +19,8 @@ class OLS(Method):
     is, unless its class had no sample predicted right.
     """
 
+    static = True
+
     def __init__(
         self,
         num_classes: int,

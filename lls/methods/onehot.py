@@ -9,6 +9,8 @@ from lls.method import Batch, Method
 class OneHot(Method):
     """H(e_y, p̂) = -log p̂_y (Eq. 1), mean over the batch."""
 
+    static = True
+
     def __init__(self, num_classes: int):
         super().__init__()
 

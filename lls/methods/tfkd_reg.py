@@ -24,6 +24,8 @@ class TFKDReg(Method):
     LS(0.09995).
     """
 
+    static = True
+
     def __init__(
         self,
         num_classes: int,

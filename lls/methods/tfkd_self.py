@@ -17,6 +17,8 @@ class TFKDSelf(Method):
     which is the official 50 at K = 100 and gives the divergence the same weight at any other K.
     """
 
+    static = True
+
     def __init__(
         self,
         num_classes: int,

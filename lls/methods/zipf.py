@@ -17,6 +17,8 @@ class Zipf(Method):
     lam: λ, 0.1 on CIFAR-100 and 1.0 on Tiny-ImageNet. power: of the rank. mask: only samples predicted right count.
     """
 
+    static = True
+
     def __init__(
         self,
         num_classes: int,

@@ -28,7 +28,7 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
 
     cfg = runs[0].cfg
     device, classes, size = machine.device(cfg.machine.device), classes_of(runs[0]), cfg.dataset.size
-    machine.set_precision(cfg.machine.precision)
+    machine.set_precision(cfg.machine.precision, device)
     n = cfg.train.batch_size * 2
     images = torch.randint(0, 256, (n, size, size, cfg.dataset.channels), dtype=torch.uint8)
     look = {"mean": list(cfg.dataset.mean), "std": list(cfg.dataset.std), "device": device}
@@ -75,7 +75,7 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
         "network": OmegaConf.to_container(cfg.network, resolve=True),
         "batch_size": cfg.train.batch_size,
         "size": size,
-        **machine.record(cfg, device),
+        **machine.record(machine.ways(cfg.machine, device), device),
         "commit": machine.commit(),
         "seconds_of_a_step": seconds,
     }

@@ -1,0 +1,217 @@
+"""A step, recorded or not, and checkpoints written meanwhile."""
+
+import copy
+import re
+import threading
+
+import pytest
+import torch
+
+from lls import machine
+from lls.build import build_method
+from lls.config import compose
+from lls.networks import lenet
+from lls.saver import Saver
+from lls.step import Recorded, Step, _Tape, step_of
+
+B, K = 16, 10
+
+
+class Graph:
+    """Stands in for torch.cuda.CUDAGraph: replaying does what was done while it was recorded, on the same tensors."""
+
+    recording = None
+
+    def __init__(self):
+        self.work = None
+
+    def replay(self):
+        self.work()
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch):
+    """CUDA's part of a recording, on the CPU: what is recorded is not done until it is replayed."""
+
+    class record:
+        def __init__(self, graph):
+            self.graph = graph
+
+        def __enter__(self):
+            Graph.recording = self.graph
+
+        def __exit__(self, *_):
+            Graph.recording = None
+
+    class Stream:
+        def __init__(self, *_):
+            pass
+
+        def wait_stream(self, other):
+            pass
+
+    class stream:
+        def __init__(self, _):
+            pass
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    plain = Step.__call__
+
+    def call(self, x, labels):
+        if Graph.recording is None:
+            return plain(self, x, labels)
+        if not self.method.static:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+        Graph.recording.work = lambda: plain(self, x.detach(), labels)
+
+    monkeypatch.setattr(Step, "__call__", call)
+
+
+def batches(n, mixed=()):
+    g = torch.Generator().manual_seed(1)
+    for i in range(n):
+        x, y = torch.randn(B, 1, 32, 32, generator=g), torch.randint(K, (B,), generator=g)
+        yield x, ([(y, 0.25 + 0.01 * i), (y.flip(0), 0.75 - 0.01 * i)] if i in mixed else [(y, 1.0)])
+
+
+def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
+    torch.manual_seed(0)
+    net, method = lenet(K, 1, 32), build_method(compose(overrides.split()).method, K)
+    groups = [{"params": list(net.parameters())}, *method.param_groups(5e-4)]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
+    step, losses = kind(net, method, optimizer, clip_norm=1.0), []
+    for i, (x, labels) in enumerate(batches(n, mixed)):
+        if i in (0, end):
+            step.set_lr(0.05 / (1 + i))
+        step(x, labels)
+        losses.append(step.mean_loss(1))
+        if i == end:
+            method.end_epoch()
+    return step, losses, [p.detach().clone() for p in (*net.parameters(), *method.parameters())]
+
+
+@pytest.mark.parametrize("mixed", [(), (1, 4, 5, 6, 7, 8)], ids=["hard", "mixed"])
+@pytest.mark.parametrize("method", ["lls", "ols", "zipf", "lls_topn method.n=4"])
+def test_a_recorded_step_is_the_step(method, mixed, fake_cuda):
+    """Rates, weights and batches that change reach the recording; a method that is not static is not recorded."""
+    _, want, weights = trained(Step, f"method={method}", mixed)
+    step, losses, recorded = trained(Recorded, f"method={method}", mixed)
+    torch.testing.assert_close(losses, want, rtol=1e-5, atol=0)
+    for ours, exact in zip(recorded, weights, strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
+    assert step.works
+    played = [tape.graph is not None for tape in step.tapes.values()]
+    assert any(played) == ("topn" not in method)  # which gathers for an epoch, and has too few steps after it
+
+
+def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
+    from lls.methods.lls import LLS
+
+    _, want, _ = trained(Step)
+    asked = []
+    monkeypatch.setattr(LLS, "static", property(lambda self: asked.append(1) or len(asked) != 5))
+    step, losses, _ = trained(Recorded)
+    assert losses == pytest.approx(want, rel=1e-5)
+    assert not step.works
+    said = capsys.readouterr().out
+    assert re.fullmatch(r"no CUDA graph of this run.* \(operation not permitted when stream is capturing\)\n", said)
+
+
+def test_a_teacher_never_takes_a_recorded_batch_for_the_last_one():
+    x, labels = next(batches(1))
+    tape = _Tape(x, labels)
+    tape.load(x, labels)
+    (first, _), (second, _) = tape.inputs(), tape.inputs()
+    assert first is not second
+    assert torch.equal(first, x)
+
+
+def test_ways(monkeypatch):
+    cpu, cfg = torch.device("cpu"), compose([]).machine
+    assert machine.ways(cfg, cpu, 10**9) == ("fp32", False, False)
+    chosen = compose(["machine.precision=bf16", "machine.compile=true", "machine.graph=true"]).machine
+    assert machine.ways(chosen, cpu) == ("bf16", True, False)
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(machine, "has_triton", lambda on: True)
+    for capability, precision in (((9, 0), "bf16"), ((7, 5), "fp32")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on, c=capability: c)
+        assert machine.ways(cfg, gpu, 117_000) == (precision, True, True)
+        assert machine.ways(cfg, gpu, 1000) == (precision, False, True)
+    assert machine.ways(compose(["machine.graph=false", "machine.precision=tf32"]).machine, gpu) == (
+        "tf32",
+        False,
+        False,
+    )
+
+
+class Slow:
+    """A run whose states take their time to be written."""
+
+    def __init__(self):
+        self.seen, self.go = [], threading.Event()
+
+    def save(self, state):
+        assert self.go.wait(5)
+        self.seen.append(copy.deepcopy(state))
+        if len(self.seen) == 3:
+            raise OSError("disk full")
+
+
+def test_states_are_written_as_they_were_while_training_goes_on():
+    run, weights = Slow(), torch.zeros(3)
+    with Saver(run, torch.device("cuda")) as saver:
+        for number in (1, 2):
+            weights += 1
+            saver.save({"network": {"w": weights}, "rows": [{"epoch": number}]})
+            weights += 10  # the next step, before it is written
+            assert len(run.seen) < number
+            run.go.set()
+            saver.thread.join()
+            run.go.clear()
+        run.go.set()
+        saver.save({"network": {"w": weights}})
+        with pytest.raises(OSError, match="disk full"):
+            saver.wait()
+    assert [state["network"]["w"][0].item() for state in run.seen] == [1, 12, 22]
+    assert [state["rows"][0]["epoch"] for state in run.seen[:2]] == [1, 2]
+
+
+def test_on_a_cpu_states_are_written_at_once():
+    run = Slow()
+    run.go.set()
+    with Saver(run, torch.device("cpu")) as saver:
+        saver.save({"rows": []})
+        assert run.seen == [{"rows": []}]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["onehot", "ls", "lls", "ols", "focal", "flsd", "tfkd_reg", "lspp", "lls_topn"])
+def test_a_recorded_step_is_the_step_on_a_gpu(method):
+    cfg = compose([f"method={method}", "machine.precision=fp32"])
+
+    def run(graph):
+        torch.manual_seed(0)
+        device = torch.device("cuda")
+        machine.set_precision("fp32", device)
+        step = step_of(cfg, lenet(K, 1, 32), build_method(cfg.method, K), machine.Ways("fp32", False, graph), device)
+        losses = []
+        for x, labels in batches(12):
+            step.set_lr(0.05)
+            step(x.to(device), [(y.to(device), w) for y, w in labels])
+            losses.append(step.mean_loss(1))
+        return step, losses
+
+    (_, want), (step, losses) = run(False), run(True)
+    assert losses == pytest.approx(want, rel=1e-3)
+    assert step.works
