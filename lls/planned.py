@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from lls import config, ranges, runs
 from lls.config import CONFIGS, compose
@@ -28,8 +28,10 @@ def run_of(overrides: Sequence[str]) -> Run:
 
 
 def teacher_of(run: Run) -> Run | None:
-    """The run that has to be finished before `run`: as lls.runs.needs, composed once."""
-    return _teacher(run)
+    """The run that has to be finished before `run`: as lls.runs.needs, which finds it composed from then on."""
+    if run.teacher is None:
+        run.teacher = _teacher(run)
+    return run.teacher
 
 
 def distinct(wanted: Iterable[Run]) -> list[Run]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -162,6 +163,20 @@ def test_the_launcher_of_hydra(run_of, overrides, at_once):
     assert run.result["epochs"] == 40
     (log,) = (Path(run.cfg.machine.output) / "slurm").glob(f"{job}/*_log.out")
     assert re.search(r"40 epochs on cpu, \d+ of them done", log.read_text())
+
+
+def test_a_table(node, overrides, tmp_path, monkeypatch, capsys):
+    """scripts/tables.py, from the command line to the rendered cell."""
+    small = ["columns=FMNIST", "rows=LLS", "seeds=0,1", "dataset=digits", "network=lenet", *SHORT, *overrides]
+    words = ["run", "3", *small, *SETTINGS, "hydra.launcher.array_parallelism=2", "--launcher=slurm"]
+    monkeypatch.setattr(sys, "argv", ["tables.py", *words, "--wandb=disabled"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "scripts" / "tables.py"), run_name="__main__")
+    told = capsys.readouterr()
+    assert ended.value.code == 0, told
+    assert "submitted 2 runs as job" in told.out
+    (rendered,) = (tmp_path / "tables").glob("3-*.md")
+    assert re.search(r"\| LLS \| \d\d\.\d\d ± \d+\.\d\d \(2/2\) / 81.56", rendered.read_text())
 
 
 def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(run_of, node, monkeypatch, capsys):

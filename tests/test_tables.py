@@ -162,10 +162,12 @@ def test_assembled_is_what_hydra_composes(overrides):
 
 def test_an_option_that_sets_more_than_its_own_keys_is_left_to_hydra(monkeypatch):
     section = config._section.__wrapped__
-    assert section("method", "ols").name == "ols"
-    real = config._option
-    monkeypatch.setattr(config, "_option", lambda group, option: real("dataset", "cifar100"))
-    assert section("method", "ols") is None
+    assert section("method", "ols").keys() == compose(["method=ols"]).method.keys()
+    assert section("method", "ols_fine") == OmegaConf.to_container(compose(["method=ols_fine"]).method)
+    assert section("dataset", "cifar100") is None  # it has a header
+    whole = config._tree
+    monkeypatch.setattr(config, "_tree", lambda *choice: whole(*(choice and [*choice, "dataset=cifar100"])))
+    assert section("method", "ols_fine") is None
 
 
 def test_the_cache_forgets_with_the_configurations(monkeypatch, tmp_path):
@@ -259,6 +261,20 @@ def test_plan_tells_done_partial_and_to_do(tables_py, tmp_path):
     assert status == 0
     assert [" ".join(line.split()[1:3]) for line in out.splitlines()[:3]] == ["done 0", "4/10 epochs", "to do"]
     assert "3 runs, 0 of them teachers of others: 1 done, 1 partial, 1 to do" in out
+
+
+def test_plan_tells_what_would_be_trained_again(tables_py, tmp_path):
+    """A run that is done, of which a figure needs the weights; and `figures` alone are no tables."""
+    output = f"machine.output={tmp_path}"
+    run = run_of(["dataset=fashionmnist", "network=lenet", "method=ls", output])
+    run.write_config()
+    run.finish({"dataset": "fashionmnist", "network": "lenet", "device": "nowhere", "seconds": 1, "epochs": 200})
+    status, out, _ = tables_py("plan", "figures", output, "columns=nothing")
+    assert status == 0
+    (line,) = (line for line in out.splitlines() if line.startswith(run.id))
+    assert line.split()[1:3] == ["no", "last.pt"]
+    assert f"python train.py dataset=fashionmnist network=lenet method=ls {output}" in line
+    assert "37 runs, 0 of them teachers of others: 0 done, 0 partial, 37 to do" in out
 
 
 def test_time_left_is_from_finished_runs_where_there_are_some(tmp_path, monkeypatch):

@@ -104,11 +104,13 @@ def seconds_of_epoch(run: Run, flops_a_second: float) -> float | None:
 def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, float]:
     """Seconds an epoch of the finished runs in an output folder on this device, by what decides it (see `kind`): of
     those whose data set and network some of `runs` have."""
-    wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in runs}, {}
+    known = {run.folder: run for run in runs}
+    wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in known.values()}, {}
     for path in sorted((output / RUNS).glob("*/result.json")):
         result = json.loads(path.read_text())
         if (result["dataset"], result["network"]) in wanted and result["device"] == device:
-            found.setdefault(kind(run_in(path.parent)), []).append(result["seconds"] / result["epochs"])
+            run = known.get(path.parent) or run_in(path.parent)
+            found.setdefault(kind(run), []).append(result["seconds"] / result["epochs"])
     return {key: median(seconds) for key, seconds in found.items()}
 
 
@@ -171,7 +173,7 @@ def _measure() -> Rate:
     net = resnet(100, 3, 32, 18, "small", "2x2").to(device, memory_format=torch.channels_last)
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     seconds = []
-    for _ in range(3):
+    for _ in range(6):
         started = time.perf_counter()
         net(x)[0].sum().backward()
         if device.type == "cuda":
