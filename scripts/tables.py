@@ -12,6 +12,7 @@ train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: pa
 drawn of are lost. On a cluster: `run --launcher slurm hydra.launcher.partition=gpu`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,6 +149,8 @@ if __name__ == "__main__":
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.status)
+    except BrokenPipeError:  # whoever reads the plan has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(130)

@@ -131,6 +131,25 @@ def test_a_teacher_comes_before_its_students(tables):
     assert [run.id for run in runs_of(tables.values())] == [run.id for run in runs]
 
 
+def test_the_runner_finds_teachers_composed(monkeypatch):
+    runs = runs_of([load("5", ["columns=CIFAR100"])])
+    monkeypatch.setattr("lls.runs.teacher_of", lambda cfg: pytest.fail("composed again"))
+    assert sum(needs(run) is not None for run in runs) == 12
+
+
+def test_figures_are_trained_by_the_same_overrides(tables_py, tmp_path, monkeypatch):
+    """`run figures` trains no table; the weights that a figure needs are asked for."""
+    started = {}
+    monkeypatch.setattr("lls.runner.start", lambda runs, **keys: started.update(keys, runs=runs) or [])
+    status, out, _ = tables_py("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2")
+    assert (status, out, started["jobs"]) == (0, "", 2)
+    assert len(started["runs"]) == 37
+    assert {(run.cfg.budget, run.folder.parents[1]) for run in started["runs"]} == {(0.05, tmp_path)}
+    (lenet,) = (r for r in started["runs"] if (r.cfg.network.name, r.cfg.dataset.name, r.cfg.method.name) ==
+                ("lenet", "fashionmnist", "ls"))  # fmt: skip
+    assert started["files"][lenet.id] == {"last.pt"}
+
+
 def test_planned_runs_are_what_train_py_composes(tables):
     """Hydra's own composition, of every fifteenth run; the cache and the assembly of options change nothing."""
     cells = [(cell, i) for table in tables.values() for cell in table.cells.values() for i in range(len(cell.runs))]
