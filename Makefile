@@ -51,7 +51,6 @@ ifneq ($(SMOKE),)
 	@$(BIN)/python scripts/figures.py --smoke
 else
 	@$(TABLES) run all $(ARGS)
-	@$(TABLES) render
 endif
 
 table-N: ## make table-5 trains what Table 5 lacks, and renders it

@@ -4,8 +4,8 @@ The yaml files are the schema. What `overrides` may say is found by composing th
 among theirs, and a value must be of the kind of the value there. Nothing here imports torch.
 """
 
-import copy
 import difflib
+import pickle
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -98,14 +98,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Hydra's reading of overrides. UserError for one that can't be read."""
-    parsed = []
-    for text in overrides:
-        try:
-            parsed.append(OverridesParser.create().parse_override(text))
-        except HydraException:
-            help = "write key=value, and quotes inside where a value has special characters: 'key=\"~/my images\"'"
-            raise UserError(f"{text!r} cannot be read: {help}") from None
-    return parsed
+    return [_parsed(text) for text in overrides]
+
+
+@cache
+def _parsed(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        help = "write key=value, and quotes inside where a value has special characters: 'key=\"~/my images\"'"
+        raise UserError(f"{text!r} cannot be read: {help}") from None
 
 
 # -- the check -------------------------------------------------------------------------------------------------------
@@ -231,16 +233,14 @@ def _assembled(parsed: list[Override]) -> DictConfig:
     of configurations differ in which options they choose and in a few values."""
     choices = {override.key_or_group: override.value() for override in parsed if override.key_or_group in GROUPS}
     values = [override for override in parsed if override.key_or_group not in GROUPS]
-    own = {group: _section(group, option) for group, option in choices.items() if group != "dataset"}
     plain = all(
         o.type == OverrideType.CHANGE and o.package is None and not o.key_or_group.startswith("hydra") for o in parsed
     )
-    if not plain or len(choices) + len(values) < len(parsed) or None in own.values():
+    chosen = _chosen(tuple(choices.items())) if plain and len(choices) + len(values) == len(parsed) else None
+    if chosen is None:
         return _compose([override.input_line for override in parsed])
-    cfg = copy.deepcopy(_option("dataset", choices["dataset"]) if "dataset" in choices else _default())
+    cfg = pickle.loads(chosen)
     try:
-        for group, section in own.items():
-            cfg[group] = section
         for override in values:
             OmegaConf.update(cfg, override.key_or_group, override.value())
     except OmegaConfBaseException as error:
@@ -249,21 +249,37 @@ def _assembled(parsed: list[Override]) -> DictConfig:
 
 
 @cache
-def _default() -> DictConfig:
-    return _compose([])
+def _chosen(choices: tuple[tuple[str, str], ...]) -> bytes | None:
+    """The configuration of these options, pickled, which copies it ten times as fast as copy.deepcopy does; None where
+    one of them sets more than its own section, as only data sets should."""
+    own = {group: _section(group, option) for group, option in choices if group != "dataset"}
+    if None in own.values():
+        return None
+    whole = _tree(*(f"{group}={option}" for group, option in choices if group == "dataset"))
+    cfg = OmegaConf.create(whole | own)
+    OmegaConf.set_struct(cfg, True)
+    return pickle.dumps(cfg)
 
 
 @cache
-def _option(group: str, option: str) -> DictConfig:
-    return _compose([f"{group}={option}"])
+def _tree(*choice: str) -> dict:
+    """What Hydra composes of an option, or of none: interpolations are still there."""
+    return OmegaConf.to_container(_compose([*choice]), resolve=False)
 
 
 @cache
-def _section(group: str, option: str) -> DictConfig | None:
-    """A group option's own section; None if the option sets keys elsewhere too, as only data sets should."""
-    cfg, default = (OmegaConf.to_container(c, resolve=False) for c in (_option(group, option), _default()))
-    cfg.pop(group), default.pop(group)
-    return _option(group, option)[group] if cfg == default else None
+def _section(group: str, option: str) -> dict | None:
+    """A group option's own section; None if it sets keys elsewhere too."""
+    path = CONFIGS / group / f"{option}.yaml"
+    if "# @package" in path.read_text():
+        return None
+    section = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    if "defaults" not in section:
+        return section  # Hydra would only put it in its place
+    composed, default = dict(_tree(f"{group}={option}")), dict(_tree())
+    section = composed.pop(group)
+    default.pop(group)
+    return section if composed == default else None
 
 
 def _plain(cfg: DictConfig) -> dict:

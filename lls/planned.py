@@ -4,13 +4,14 @@ or the code that composes changes.
 
 import hashlib
 import json
+import pickle
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from lls import config, ranges, runs
 from lls.config import CONFIGS, compose
@@ -27,8 +28,10 @@ def run_of(overrides: Sequence[str]) -> Run:
 
 
 def teacher_of(run: Run) -> Run | None:
-    """The run that has to be finished before `run`: as lls.runs.needs, composed once."""
-    return _teacher(run)
+    """The run that has to be finished before `run`: as lls.runs.needs, which finds it composed from then on."""
+    if run.teacher is None:
+        run.teacher = _teacher(run)
+    return run.teacher
 
 
 def distinct(wanted: Iterable[Run]) -> list[Run]:
@@ -94,21 +97,23 @@ def _read(path: Path) -> dict:
 @cache
 def _run(overrides: tuple[str, ...]) -> Run:
     key = json.dumps(overrides)
-    if key not in _known():
-        *others, last = overrides or ("",)
-        if re.fullmatch(r"seed=\d{1,18}", last):
-            cfg = _composed(tuple(others)).copy()
-            cfg.seed = int(last.removeprefix("seed="))
-        else:
-            cfg = compose(overrides)
-        _known()[key] = OmegaConf.to_container(cfg, resolve=True)
-    return _from(_known()[key])
+    if key in _known():
+        return _from(_known()[key])
+    *others, last = overrides or ("",)
+    if re.fullmatch(r"seed=\d{1,18}", last):
+        cfg = pickle.loads(_composed(tuple(others)))
+        cfg.seed = int(last.removeprefix("seed="))
+    else:
+        cfg = compose(overrides)
+    OmegaConf.resolve(cfg)
+    _known()[key] = OmegaConf.to_container(cfg)
+    return Run(cfg)
 
 
 @cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """For all seeds: their number is the last of many runs' overrides."""
-    return compose(overrides)
+def _composed(overrides: tuple[str, ...]) -> bytes:
+    """Pickled, for all seeds: their number is the last of many runs' overrides."""
+    return pickle.dumps(compose(overrides))
 
 
 @cache

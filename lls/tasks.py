@@ -1,6 +1,6 @@
 """What of a list of runs is still to be trained, and what has become of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import filterfalse
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from lls.view import View
 
 
 class Task(NamedTuple):
-    """A run to be trained. lessons: the files that students need of it."""
+    """A run to be trained. lessons: the files that its students, or a figure, need of it."""
 
     run: Run
     lessons: set[str]
@@ -22,7 +22,7 @@ class Task(NamedTuple):
 
     @property
     def lost(self) -> str | None:
-        """A file that students need, of a run that has its result but not that: weights are not tracked."""
+        """A file that is needed of a run that has its result but not that: weights are not tracked."""
         return None if self.run.result is None else min(filterfalse(self.run.has, self.lessons), default=None)
 
 
@@ -38,8 +38,9 @@ class Failure(NamedTuple):
         return "\n".join([f"{self.run.id}: {status}", *(f"    {line}" for line in self.last_lines)])
 
 
-def missing(runs: Sequence[Run]) -> tuple[list[Task], list[Failure]]:
-    """What of `runs` and their teachers is not done, teachers first, and the runs whose teacher can't be had."""
+def missing(runs: Sequence[Run], files: Mapping[str, Iterable[str]] | None = None) -> tuple[list[Task], list[Failure]]:
+    """What of `runs` and their teachers is not done, teachers first, and the runs whose teacher can't be had. files: by
+    a run's id, those of its folder without which it is not done either."""
     tasks: dict[Path, Task] = {}
     failures = []
 
@@ -54,10 +55,11 @@ def missing(runs: Sequence[Run]) -> tuple[list[Task], list[Failure]]:
 
     for run in runs:
         try:
-            add(run, set())
+            add(run, set((files or {}).get(run.id, ())))
         except UserError as error:
             failures.append(Failure(run, error.status, [f"error: {error}"]))
-    return sorted(tasks.values(), key=lambda task: not task.lessons), failures
+    taught = {teacher.folder for task in tasks.values() if (teacher := needs(task.run))}
+    return sorted(tasks.values(), key=lambda task: task.run.folder not in taught), failures
 
 
 class Board:

@@ -32,7 +32,7 @@ for name in [*LATE.split(), *METHODS]:
 def work(frozen: list[str], lost: str | None, log: Path, threads: int, environment: dict, folder: Path) -> None:
     """Train a frozen run, in `folder`, on so many threads, its output at the end of `log`; exit as train.py does.
 
-    lost: the file that students need of a run that has its result and not that."""
+    lost: a file that is needed of a run that has its result and not that."""
     os.setsid()  # a terminal's Ctrl-C and hang-up are for the runner, who passes them on
     threading.Thread(target=_die_with_the_runner, daemon=True).start()
     os.chdir(folder)
@@ -54,7 +54,7 @@ def train(frozen: list[str], lost: str | None) -> None:
         teacher = needs(run)
         if teacher is not None and teacher.result is None:
             raise UserError(f"its teacher {teacher.id} is not done")
-        execute(run) if lost is None else execute_teacher(run, lost)
+        execute_teacher(run, lost) if lost == "q.safetensors" else execute(run, lost)  # not every method learns one
     except Busy as error:
         print(f"error: {error}", flush=True)
         sys.exit(BUSY)

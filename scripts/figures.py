@@ -30,7 +30,7 @@ def main() -> None:
         figure = figures.load(name, overrides, smoke=arguments.smoke)
         if arguments.train:
             for panel in figure.missing.values():
-                execute(panel.run, figure.needs[-1] if figure.needs else None)
+                execute(panel.run, next((file for file in figure.needs if not panel.run.has(file)), None))
         png, _ = figures.draw(figure)
         empty = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
         print(f"figure {name}: {png}{empty}")

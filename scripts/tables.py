@@ -8,18 +8,20 @@
 
 TABLE is 1 to 9, another yaml of configs/table, or `all`, the paper's nine (of render: and ours). Overrides are those of
 train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: parts of names, separated by commas.
-`run all figures` trains the figures' too; on a cluster: `run --launcher slurm hydra.launcher.partition=gpu`."""
+`figures` are the figures' runs: `run all figures` trains all that there is, again where the weights that a figure is
+drawn of are lost. On a cluster: `run --launcher slurm hydra.launcher.partition=gpu`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lls import smoke
+from lls import figures, smoke
 from lls.config import UserError
 from lls.planned import distinct
 from lls.tables import Table, load, names, runs_of
-from lls.tables.declaration import PAPER
+from lls.tables.declaration import OWN, PAPER
 
 LAUNCHER = "hydra.launcher."  # with --launcher slurm: of the jobs, not of the runs
 
@@ -35,21 +37,19 @@ def plan(arguments: argparse.Namespace) -> int:
     from lls.tables.plan import lines
     from lls.tables.plan import plan as planned
 
-    print("\n".join(lines(planned(_tables(arguments, PAPER), _output(arguments)))))
+    print("\n".join(lines(planned(_tables(arguments, PAPER), _output(arguments), _figures(arguments)))))
     return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lls.runner import start
 
-    runs = runs_of(_tables(arguments, PAPER))
-    if "figures" in arguments.words:
-        from lls import figures
-
-        runs = distinct([*runs, *figures.runs_of(figures.names(), smoke=arguments.smoke)])
+    drawn = _figures(arguments)
+    runs = distinct([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(drawn)])
     try:
         failures = start(
             runs,
+            files=figures.files_of(drawn),
             jobs=arguments.jobs,
             time_limit=arguments.time_limit,
             launcher=arguments.launcher,
@@ -72,7 +72,7 @@ def check(arguments: argparse.Namespace) -> int:
     if problems := stale():
         print(
             "\n".join(problems),
-            "`make render` writes them again; git add outputs/runs first",
+            "`make render` writes them again; git add outputs/runs outputs/timing first",
             sep="\n",
             file=sys.stderr,
         )
@@ -92,11 +92,23 @@ def time(arguments: argparse.Namespace) -> int:
 
 
 def _tables(arguments: argparse.Namespace, every: Sequence[str]) -> list[Table]:
-    """The tables that the command line names, `every` for none or `all`."""
-    wanted = [name for name in arguments.words if "=" not in name and name != "figures"]
-    overrides = [text for text in arguments.words if "=" in text and not text.startswith(LAUNCHER)]
-    chosen = list(dict.fromkeys(name for word in wanted or ["all"] for name in (every if word == "all" else [word])))
-    return [load(name, overrides, all_cells=arguments.all, smoke=arguments.smoke) for name in chosen]
+    """The tables that the command line names: `every` for `all`, or where it names nothing."""
+    wanted = [name for name in arguments.words if "=" not in name] or ["all"]
+    chosen = [name for word in wanted if word != "figures" for name in (every if word == "all" else [word])]
+    overrides = _overrides(arguments)
+    return [load(name, overrides, all_cells=arguments.all, smoke=arguments.smoke) for name in dict.fromkeys(chosen)]
+
+
+def _figures(arguments: argparse.Namespace) -> list[figures.Figure]:
+    """The paper's figures, where the command line has `figures`."""
+    if "figures" not in arguments.words:
+        return []
+    overrides = [text for text in _overrides(arguments) if text.partition("=")[0] not in OWN]
+    return [figures.load(name, overrides, smoke=arguments.smoke) for name in figures.names()]
+
+
+def _overrides(arguments: argparse.Namespace) -> list[str]:
+    return [text for text in arguments.words if "=" in text and not text.startswith(LAUNCHER)]
 
 
 def _write(tables: Sequence[Table], arguments: argparse.Namespace) -> None:
@@ -137,6 +149,8 @@ if __name__ == "__main__":
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.status)
+    except BrokenPipeError:  # whoever reads the plan has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(130)

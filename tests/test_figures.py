@@ -50,7 +50,8 @@ def texts(drawing):
 
 def test_the_papers_figures_are_declared():
     assert figures.names() == ["3", "4", "5", "6", "7", "8", "9"]
-    runs = figures.runs_of(figures.names())
+    declared = [figures.load(name) for name in figures.names()]
+    runs = figures.runs_of(declared)
     assert len({run.id for run in runs}) == len(runs) == 37
     assert Counter(run.cfg.dataset.name for run in runs)["fashionmnist"] == 4
     ablation = [run for run in runs if run.cfg.dataset.name == "cifar10" and run.cfg.method.name == "lls"]

@@ -26,7 +26,7 @@ from lls import local, worker
 from lls.config import UserError, compose
 from lls.runner import start
 from lls.runs import Run, execute, frozen, needs, thawed
-from lls.slots import slots_for
+from lls.slots import Slot, slots_for
 from lls.tasks import last_lines, log_of, missing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +77,18 @@ def test_a_finished_teacher_is_missing_when_its_weights_are(run_of):
     assert [task.run.id for task in missing([teacher, student])[0]] == [student.id]
 
 
+def test_a_finished_run_is_missing_when_a_figure_lacks_its_weights(run_of):
+    run = run_of("method=ls")
+    assert start([run], jobs=1) == []
+    (run.folder / "last.pt").unlink()
+    assert missing([run]) == ([], [])
+    ((task,), _) = missing([run], {run.id: {"last.pt"}})
+    assert (task.lost, task.done) == ("last.pt", False)
+    assert start([run], files={run.id: {"last.pt"}}, jobs=1) == []
+    assert run.has("last.pt")
+    assert starts(run) == 2
+
+
 def test_a_frozen_run_is_the_same_whatever_becomes_of_configs(run_of, monkeypatch):
     run = run_of("method=kd", "method.teacher.method=lls", "method.teacher.overrides=['method.alpha=0.3']")
     texts = frozen(run)
@@ -119,8 +131,6 @@ def test_slots(run_of, monkeypatch):
     assert [slot.threads for slot in slots_for(runs, 1)] == [cores]
     monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
     assert [slot.threads for slot in slots_for(runs, None)] == [cores]
-    with pytest.raises(UserError, match="--jobs 0: at least 1"):
-        slots_for(runs, 0)
 
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     gpu = [run_of("machine.device=auto")]
@@ -129,6 +139,24 @@ def test_slots(run_of, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots_for(gpu, None)] == ["0", "1"]
     assert slots_for(runs, 1)[0].environment == {}
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert slots_for(gpu, None) == [Slot(cores, {})]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"jobs": 0}, "--jobs 0: at least 1"),
+        ({"launcher": "pbs"}, "launcher pbs: local or slurm"),
+        ({"settings": ["hydra.launcher.partition=gpu"]}, "hydra.launcher.partition=gpu: goes with --launcher slurm"),
+    ],
+)
+def test_mistakes_are_one_line(keys, said, run_of):
+    with pytest.raises(UserError) as error:
+        start([run_of()], **keys)
+    assert str(error.value) == said
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -164,22 +165,45 @@ def test_the_launcher_of_hydra(run_of, overrides, at_once):
     assert re.search(r"40 epochs on cpu, \d+ of them done", log.read_text())
 
 
-def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(run_of, node, monkeypatch, capsys):
+@pytest.fixture
+def tables_py(overrides, monkeypatch):
+    """Run one cell of Table 3 by scripts/tables.py: its exit status."""
+    small = ["columns=FMNIST", "rows=LLS", "seeds=0", "dataset=digits", "network=lenet", *SHORT, *overrides]
+    words = ["run", "3", *small, *SETTINGS, "--launcher=slurm", "--wandb=disabled"]
+
+    def run():
+        monkeypatch.setattr(sys, "argv", ["tables.py", *words])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / "scripts" / "tables.py"), run_name="__main__")
+        return ended.value.code
+
+    return run
+
+
+def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(tables_py, node, tmp_path, monkeypatch, capsys):
+    """Here it is scripts/tables.py, from the command line to the rendered cell."""
+
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    run, before = run_of(), slurm.in_queue().keys()
+    before = slurm.in_queue().keys()
     with monkeypatch.context() as patched:
         patched.setattr(slurm, "_watch", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            start([run], launcher="slurm", settings=SETTINGS)
+        assert tables_py() == 130
     (job,) = slurm.in_queue().keys() - before
-    assert capsys.readouterr().out == (
-        f"submitted 1 runs as job {job}\nthe jobs go on: the same command watches them, scancel {job} ends them\n"
+    number = job.partition("_")[0]
+    assert capsys.readouterr().out.startswith(
+        f"submitted 1 runs as job {number}\n"
+        f"the jobs go on: the same command watches them, scancel {number} ends them\n{tmp_path}"
     )
-    assert start([run], launcher="slurm", settings=SETTINGS) == []
+    (rendered,) = (tmp_path / "tables").glob("3-*.md")
+    assert "| LLS | · / 81.56" in rendered.read_text()
+
+    assert tables_py() == 0
     assert "submitted" not in capsys.readouterr().out
-    assert log_of(run).read_text().count(f"  {run.id}, process ") == 1
+    assert re.search(r"\| LLS \| \d\d\.\d\d \(1/1\) / 81.56", rendered.read_text())
+    (log,) = (tmp_path / "logs").glob("*.txt")
+    assert log.read_text().count(", process ") == 1
 
 
 # -- without a SLURM ---------------------------------------------------------------------------------------------------

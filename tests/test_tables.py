@@ -131,6 +131,25 @@ def test_a_teacher_comes_before_its_students(tables):
     assert [run.id for run in runs_of(tables.values())] == [run.id for run in runs]
 
 
+def test_the_runner_finds_teachers_composed(monkeypatch):
+    runs = runs_of([load("5", ["columns=CIFAR100"])])
+    monkeypatch.setattr("lls.runs.teacher_of", lambda cfg: pytest.fail("composed again"))
+    assert sum(needs(run) is not None for run in runs) == 12
+
+
+def test_figures_are_trained_by_the_same_overrides(tables_py, tmp_path, monkeypatch):
+    """`run figures` trains no table; the weights that a figure needs are asked for."""
+    started = {}
+    monkeypatch.setattr("lls.runner.start", lambda runs, **keys: started.update(keys, runs=runs) or [])
+    status, out, _ = tables_py("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2")
+    assert (status, out, started["jobs"]) == (0, "", 2)
+    assert len(started["runs"]) == 37
+    assert {(run.cfg.budget, run.folder.parents[1]) for run in started["runs"]} == {(0.05, tmp_path)}
+    (lenet,) = (r for r in started["runs"] if (r.cfg.network.name, r.cfg.dataset.name, r.cfg.method.name) ==
+                ("lenet", "fashionmnist", "ls"))  # fmt: skip
+    assert started["files"][lenet.id] == {"last.pt"}
+
+
 def test_planned_runs_are_what_train_py_composes(tables):
     """Hydra's own composition, of every fifteenth run; the cache and the assembly of options change nothing."""
     cells = [(cell, i) for table in tables.values() for cell in table.cells.values() for i in range(len(cell.runs))]
@@ -162,10 +181,12 @@ def test_assembled_is_what_hydra_composes(overrides):
 
 def test_an_option_that_sets_more_than_its_own_keys_is_left_to_hydra(monkeypatch):
     section = config._section.__wrapped__
-    assert section("method", "ols").name == "ols"
-    real = config._option
-    monkeypatch.setattr(config, "_option", lambda group, option: real("dataset", "cifar100"))
-    assert section("method", "ols") is None
+    assert section("method", "ols").keys() == compose(["method=ols"]).method.keys()
+    assert section("method", "ols_fine") == OmegaConf.to_container(compose(["method=ols_fine"]).method)
+    assert section("dataset", "cifar100") is None  # it has a header
+    whole = config._tree
+    monkeypatch.setattr(config, "_tree", lambda *choice: whole(*(choice and [*choice, "dataset=cifar100"])))
+    assert section("method", "ols_fine") is None
 
 
 def test_the_cache_forgets_with_the_configurations(monkeypatch, tmp_path):
@@ -259,6 +280,20 @@ def test_plan_tells_done_partial_and_to_do(tables_py, tmp_path):
     assert status == 0
     assert [" ".join(line.split()[1:3]) for line in out.splitlines()[:3]] == ["done 0", "4/10 epochs", "to do"]
     assert "3 runs, 0 of them teachers of others: 1 done, 1 partial, 1 to do" in out
+
+
+def test_plan_tells_what_would_be_trained_again(tables_py, tmp_path):
+    """A run that is done, of which a figure needs the weights; and `figures` alone are no tables."""
+    output = f"machine.output={tmp_path}"
+    run = run_of(["dataset=fashionmnist", "network=lenet", "method=ls", output])
+    run.write_config()
+    run.finish({"dataset": "fashionmnist", "network": "lenet", "device": "nowhere", "seconds": 1, "epochs": 200})
+    status, out, _ = tables_py("plan", "figures", output, "columns=nothing")
+    assert status == 0
+    (line,) = (line for line in out.splitlines() if line.startswith(run.id))
+    assert line.split()[1:3] == ["no", "last.pt"]
+    assert f"python train.py dataset=fashionmnist network=lenet method=ls {output}" in line
+    assert "37 runs, 0 of them teachers of others: 0 done, 0 partial, 37 to do" in out
 
 
 def test_time_left_is_from_finished_runs_where_there_are_some(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a test found: its comparisons, what was measured in words ('' if nothing), and the budget of the runs."""
+    """What a test found: its comparisons, and what was measured in words ('' if nothing)."""
 
     comparisons: list[Comparison]
     ours: str

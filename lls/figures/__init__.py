@@ -88,10 +88,18 @@ def _without(added: dict[str, str], key: str) -> dict[str, str]:
     return {other: value for other, value in added.items() if other != key}
 
 
-def runs_of(chosen: Iterable[str], *, overrides: Sequence[str] = (), smoke: bool = False) -> list[Run]:
+def runs_of(chosen: Iterable[Figure]) -> list[Run]:
     """Every run that these figures need, each once."""
-    runs = {panel.run.id: panel.run for name in chosen for panel in load(name, overrides, smoke=smoke).panels}
-    return list(runs.values())
+    return list({panel.run.id: panel.run for figure in chosen for panel in figure.panels}.values())
+
+
+def files_of(chosen: Iterable[Figure]) -> dict[str, set[str]]:
+    """By a run's id, the files that these figures need of it: weights are not tracked, and have to be trained again."""
+    files: dict[str, set[str]] = {}
+    for figure in chosen:
+        for panel in figure.panels:
+            files.setdefault(panel.run.id, set()).update(figure.needs)
+    return files
 
 
 def draw(figure: Figure) -> tuple[Path, Path]:

@@ -12,7 +12,6 @@ from lls.figures import Figure
 
 WIDTH = 5.5  # inches: the text width of the paper's style, so that type has its true size
 DPI = 250
-# Paul Tol's muted
 COLOURS = [
     "#332288",
     "#88CCEE",

@@ -63,9 +63,11 @@ def parameters(run: Run) -> int:
 
 def size_of(run: Run) -> Size:
     """Of a run's network, without its weights being made."""
-    data = run.cfg.dataset
     network = OmegaConf.to_container(run.cfg.network, resolve=True)
-    return _size(json.dumps([network, classes_of(run), data.channels, data.size], sort_keys=True))
+    network.pop("weights", None)
+    trunk = _trunk(json.dumps([network, run.cfg.dataset.channels, run.cfg.dataset.size], sort_keys=True))
+    classes = classes_of(run)
+    return Size(trunk.parameters + classes * (trunk.features + 1), trunk.flops + 2 * classes * trunk.features)
 
 
 def classes_of(run: Run) -> int:
@@ -102,11 +104,13 @@ def seconds_of_epoch(run: Run, flops_a_second: float) -> float | None:
 def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, float]:
     """Seconds an epoch of the finished runs in an output folder on this device, by what decides it (see `kind`): of
     those whose data set and network some of `runs` have."""
-    wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in runs}, {}
+    known = {run.folder: run for run in runs}
+    wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in known.values()}, {}
     for path in sorted((output / RUNS).glob("*/result.json")):
         result = json.loads(path.read_text())
         if (result["dataset"], result["network"]) in wanted and result["device"] == device:
-            found.setdefault(kind(run_in(path.parent)), []).append(result["seconds"] / result["epochs"])
+            run = known.get(path.parent) or run_in(path.parent)
+            found.setdefault(kind(run), []).append(result["seconds"] / result["epochs"])
     return {key: median(seconds) for key, seconds in found.items()}
 
 
@@ -124,27 +128,36 @@ def rate() -> Rate:
     return Rate(**known)
 
 
+class Trunk(NamedTuple):
+    """A network without its last Linear, which alone knows the number of classes and takes `features`."""
+
+    parameters: int
+    flops: int
+    features: int
+
+
 @cache
-def _size(key: str) -> Size:
+def _trunk(key: str) -> Trunk:
     name = f"networks-{hashlib.sha256((Path(__file__).parents[1] / 'networks.py').read_bytes()).hexdigest()[:12]}.json"
     known = _known(name)
     if key not in known:
         known[key] = _count(*json.loads(key))
         _keep(name, known)
-    return Size(*known[key])
+    return Trunk(*known[key])
 
 
-def _count(network: dict, classes: int, channels: int, size: int) -> tuple[int, int]:
+def _count(network: dict, channels: int, size: int) -> Trunk:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from lls.build import build_network
 
     with torch.device("meta"):
-        net = build_network(OmegaConf.create(network), classes, channels, size)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            net.eval()(torch.empty(1, channels, size, size))
-    return sum(p.numel() for p in net.parameters() if p.requires_grad), counter.get_total_flops()
+        net = build_network(OmegaConf.create(network), 2, channels, size).eval()
+    net.classifier, features = torch.nn.Identity(), net.classifier.in_features
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.empty(1, channels, size, size, device="meta"))
+    return Trunk(sum(p.numel() for p in net.parameters() if p.requires_grad), counter.get_total_flops(), features)
 
 
 def _measure() -> Rate:
@@ -160,7 +173,7 @@ def _measure() -> Rate:
     net = resnet(100, 3, 32, 18, "small", "2x2").to(device, memory_format=torch.channels_last)
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     seconds = []
-    for _ in range(3):
+    for _ in range(6):
         started = time.perf_counter()
         net(x)[0].sum().backward()
         if device.type == "cuda":

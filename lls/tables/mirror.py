@@ -12,7 +12,7 @@ from lls.tables.values import values_of
 
 def mirror(tables: Sequence[Table], output: Path, mode: str) -> None:
     """Log each table. W&B's trouble costs a line of text."""
-    if mode == "disabled":
+    if mode == "disabled" or not tables:
         return
     try:
         _log(tables, output, mode)

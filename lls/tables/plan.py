@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
+from lls import figures
 from lls.config import GROUPS, compose, flattened, shown
-from lls.planned import keep, teacher_of
+from lls.figures import Figure
+from lls.planned import distinct, keep, teacher_of
 from lls.runs import Run
 from lls.schedule import schedule
 from lls.tables import cost
 from lls.tables.declaration import Table, runs_of
+from lls.tasks import missing
 
 
 class Planned(NamedTuple):
@@ -21,28 +24,35 @@ class Planned(NamedTuple):
     epochs: int
     epochs_done: int
     done: bool
+    lost: str | None  # what is needed of a run that has its result, and is not there: it is trained again
     seconds: float | None  # left, here; None where it can't be estimated
     gpu_seconds: float | None  # left, at the paper's rate
     measured: bool  # the estimate rests on finished runs of this data set and network
 
     @property
     def state(self) -> str:
-        return "done" if self.done else f"{self.epochs_done}/{self.epochs} epochs" if self.epochs_done else "to do"
+        if self.done or self.lost:
+            return f"no {self.lost}" if self.lost else "done"
+        return f"{self.epochs_done}/{self.epochs} epochs" if self.epochs_done else "to do"
 
 
-def plan(tables: Sequence[Table], output: Path) -> list[Planned]:
-    """Every distinct run of the tables, teachers before their students. output: the folder of runs that tell speeds."""
-    commands = {
+def plan(tables: Sequence[Table], output: Path, drawn: Sequence[Figure] = ()) -> list[Planned]:
+    """Every distinct run of the tables and figures, teachers before their students. output: the folder of runs that
+    tell speeds."""
+    commands = {panel.run.folder: panel.overrides for figure in drawn for panel in figure.panels}
+    commands |= {
         run.folder: [*cell.overrides, f"seed={run.cfg.seed}"]
         for table in tables
         for cell in table.cells.values()
         for run in cell.runs
     }
-    rate, runs, planned = cost.rate(), runs_of(tables), []
+    runs, rate, planned = distinct([*runs_of(tables), *figures.runs_of(drawn)]), cost.rate(), []
+    left_over = {task.run.folder: task for task in missing(runs, figures.files_of(drawn))[0]}
     known = cost.measured(output, runs, rate.device)
     for run in runs:
-        epochs, result = schedule(run.cfg.train, run.cfg.budget).epochs, run.result
-        done = epochs if result else min(run.epochs_done, epochs)
+        epochs, task = schedule(run.cfg.train, run.cfg.budget).epochs, left_over.get(run.folder)
+        lost = task.lost if task else None
+        done = epochs if task is None else 0 if lost else min(run.epochs_done, epochs)
         here, gpu = known.get(cost.kind(run)), cost.seconds_of_epoch(run, cost.PAPERS_RATE)
         estimate = here if here is not None else cost.seconds_of_epoch(run, rate.flops)
         left = epochs - done
@@ -53,7 +63,8 @@ def plan(tables: Sequence[Table], output: Path) -> list[Planned]:
                 ["python", "train.py", *(text for text in overrides if not text.startswith("machine.wandb_group="))],
                 epochs,
                 done,
-                result is not None,
+                task is None,
+                lost,
                 None if estimate is None else left * estimate,
                 None if gpu is None else left * gpu,
                 here is not None,
@@ -71,7 +82,7 @@ def overrides_of(run: Run) -> list[str]:
         for cfg in (run.cfg, compose([*groups, f"seed={run.cfg.seed}"]))
     )
     apart = [key for key, value in own.items() if not isinstance(value, dict) and value != plain.get(key)]
-    groups.remove("augment=none") if run.cfg.augment.name == "none" else None
+    groups = [text for text in groups if text != "augment=none"]
     return [*groups, *(f"{key}={shown(own[key])}" for key in sorted(apart)), f"seed={run.cfg.seed}"]
 
 

@@ -15,69 +15,65 @@ from lls.runs import Run
 from lls.schedule import schedule
 from lls.tables.cost import classes_of, images_of
 
+WARM_UP = 5  # rounds, in which a network is compiled and a step becomes a CUDA graph
+
 
 def measure(runs: Sequence[Run], rounds: int) -> Path:
-    """Time a training step of each of `runs`, which differ in their methods alone, in `rounds` rounds after two to warm
-    up, and write the seconds. Images are random; a step is crop, flip, forward, loss, backward and update."""
+    """Time a training step of each of `runs`, which differ in their methods alone, in `rounds` rounds after some to
+    warm up, and write the seconds. Images are random; a step is crop, flip, forward, loss, backward and update, as
+    training computes them here."""
     import torch
 
     from lls import machine
     from lls.build import build_method, build_network
     from lls.data.batches import TrainBatches
-    from lls.method import Batch
+    from lls.step import step_of
 
     cfg = runs[0].cfg
-    device, classes, size = machine.device(cfg.machine.device), classes_of(runs[0]), cfg.dataset.size
-    machine.set_precision(cfg.machine.precision, device)
+    data, device, classes = cfg.dataset, machine.device(cfg.machine.device), classes_of(runs[0])
+    how = machine.ways(cfg.machine, device, _steps(runs[0]))
+    machine.set_precision(how.precision, device)
     n = cfg.train.batch_size * 2
-    images = torch.randint(0, 256, (n, size, size, cfg.dataset.channels), dtype=torch.uint8)
-    look = {"mean": list(cfg.dataset.mean), "std": list(cfg.dataset.std), "device": device}
+    images = torch.randint(0, 256, (n, data.size, data.size, data.channels), dtype=torch.uint8)
     batches = TrainBatches(
         images,
         torch.randint(0, classes, (n,)),
         batch_size=cfg.train.batch_size,
         seed=cfg.seed,
-        crop_padding=cfg.dataset.get("crop_padding", 0),
-        flip=cfg.dataset.flip,
-        **look,
+        crop_padding=data.crop_padding,
+        padding_mode=data.padding_mode,
+        flip=data.flip,
+        mean=list(data.mean),
+        std=list(data.std),
+        device=device,
     )
-    trained = []
+    steps = []
     for run in runs:
-        net = build_network(run.cfg.network, classes, cfg.dataset.channels, size).train()
-        net.to(device, memory_format=torch.channels_last)
-        method = build_method(run.cfg.method, classes).to(device)
-        groups = [{"params": list(net.parameters())}, *method.param_groups(cfg.train.weight_decay)]
-        keys = {"momentum": cfg.train.momentum, "weight_decay": cfg.train.weight_decay, "fused": True}
-        trained.append((net, method, torch.optim.SGD(groups, lr=cfg.train.lr / 100, **keys)))
+        net = build_network(run.cfg.network, classes, data.channels, data.size).train()
+        steps.append(step_of(run.cfg, net, build_method(run.cfg.method, classes), how, device))
+        steps[-1].set_lr(cfg.train.lr / 100)
 
-    def step(net, method, optimizer, epoch: int) -> float:
+    def took(step, epoch: int) -> float:
         started = time.perf_counter()
         x, y = next(iter(batches.epoch(epoch)))
-        with machine.autocast(device, cfg.machine.precision):
-            logits, features = net(x)
-        loss = method.loss(Batch(logits.float(), y, x, features, net))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        step(x, [(y, 1.0)])
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - started
 
     seconds: dict[str, list[float]] = {run.cfg.method.name: [] for run in runs}
-    for epoch in range(rounds + 2):
-        turns = list(zip(runs, trained, strict=True))
-        for run, parts in turns if epoch % 2 else turns[::-1]:  # nobody is always first
-            took = step(*parts, epoch)
-            if epoch >= 2:
-                seconds[run.cfg.method.name].append(round(took, 6))
+    for epoch in range(rounds + WARM_UP):
+        turns = list(zip(seconds.values(), steps, strict=True))
+        for own, step in turns if epoch % 2 else turns[::-1]:  # nobody is always first
+            own.append(round(took(step, epoch), 6))
     found = {
         "dataset": cfg.dataset.name,
         "network": OmegaConf.to_container(cfg.network, resolve=True),
         "batch_size": cfg.train.batch_size,
-        "size": size,
-        **machine.record(machine.ways(cfg.machine, device), device),
+        "size": data.size,
+        **machine.record(how, device),
         "commit": machine.commit(),
-        "seconds_of_a_step": seconds,
+        "seconds_of_a_step": {name: own[WARM_UP:] for name, own in seconds.items()},
     }
     path = _path(runs[0])
     write_whole(path, lambda temporary: temporary.write_text(json.dumps(found, indent=1) + "\n"))
@@ -87,11 +83,14 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
 def minutes(run: Run) -> list[float]:
     """Minutes that a run's training steps take, without evaluation, by each round of the paired measurement of its
     network; none where there is no such measurement."""
-    seconds, images = _read(run).get("seconds_of_a_step", {}).get(run.cfg.method.name), images_of(run)
-    if not seconds or images is None:
-        return []
-    steps = images[0] // run.cfg.train.batch_size * schedule(run.cfg.train, run.cfg.budget).epochs
-    return [second * steps / 60 for second in seconds]
+    seconds = _read(run).get("seconds_of_a_step", {}).get(run.cfg.method.name, [])
+    return [second * _steps(run) / 60 for second in seconds]
+
+
+def _steps(run: Run) -> int:
+    """Of a run's whole training; 0 where the number of images is not known."""
+    images = images_of(run) or (0, 0)
+    return images[0] // run.cfg.train.batch_size * schedule(run.cfg.train, run.cfg.budget).epochs
 
 
 def device(run: Run) -> str | None:
