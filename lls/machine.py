@@ -80,6 +80,8 @@ def autocast(on: torch.device, name: str) -> AbstractContextManager:
 
 def wait(on: torch.device) -> Callable[[], None]:
     """A function that waits until a device has done what it was given."""
+    if on.type == "mps":
+        return torch.mps.synchronize
     return (lambda: torch.cuda.synchronize(on)) if on.type == "cuda" else lambda: None
 
 

@@ -103,7 +103,10 @@ class Recorded(Step):
             with recording:
                 super().__call__(*tape.inputs())
         except RuntimeError as error:
-            torch.cuda.set_stream(current)  # where ending the recording fails too, PyTorch stays on the other
+            # where ending the recording fails too, PyTorch leaves its stream and its generator as if it went on
+            torch.cuda.set_stream(current)
+            generator = torch.cuda.default_generators[self.device.index]
+            generator.graphsafe_set_state(generator.clone_state())
             self.works = False
             self.tapes.clear()
             self.optimizer.zero_grad()

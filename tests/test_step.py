@@ -3,6 +3,7 @@
 import copy
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -69,6 +70,8 @@ def fake_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "set_stream", lambda _: None)
+    generator = SimpleNamespace(clone_state=lambda: None, graphsafe_set_state=lambda _: None)
+    monkeypatch.setattr(torch.cuda, "default_generators", {None: generator})
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     plain = Step.__call__
 
@@ -333,7 +336,7 @@ def test_a_recorded_step_draws_what_the_step_draws():
 
 @pytest.mark.gpu
 def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
-    """PyTorch's stream is the one it was before, and the run goes on."""
+    """PyTorch's stream is the one it was before, and the run goes on, dropout included."""
     from lls.methods.onehot import OneHot
 
     class Waits(OneHot):
@@ -342,6 +345,7 @@ def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
 
     device = torch.device("cuda")
     net = lenet(K, 1, 32).to(device)
+    net.neck.append(torch.nn.Dropout(0.1))
     step, before = Recorded(net, Waits(K), torch.optim.SGD(net.parameters(), lr=0.1)), torch.cuda.current_stream()
     for x, labels in batches(8):
         step(x.to(device), [(y.to(device), w) for y, w in labels])
