@@ -36,5 +36,6 @@ def log_mixture(log_q: Tensor, y: Tensor, alpha: float) -> Tensor:
     if alpha == 1:
         return log_t
     at_y = y.unsqueeze(-1)
-    mixed = torch.logaddexp(log_t.gather(-1, at_y), log_t.new_tensor(math.log1p(-alpha)))
+    # new_full, as new_tensor would wait for a GPU
+    mixed = torch.logaddexp(log_t.gather(-1, at_y), log_t.new_full((), math.log1p(-alpha)))
     return log_t.scatter(-1, at_y, mixed)

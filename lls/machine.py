@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
@@ -79,14 +80,20 @@ def autocast(on: torch.device, name: str) -> AbstractContextManager:
 
 def wait(on: torch.device) -> Callable[[], None]:
     """A function that waits until a device has done what it was given."""
+    if on.type == "mps":
+        return torch.mps.synchronize
     return (lambda: torch.cuda.synchronize(on)) if on.type == "cuda" else lambda: None
 
 
 @cache
 def has_triton(on: torch.device) -> bool:
-    """Whether Triton's kernels can be built for a device: it must be NVIDIA's, and there must be a C compiler."""
+    """Whether Triton's kernels can be built for a device: it must be NVIDIA's, from Volta on, and there must be a C
+    compiler and Python's headers, with which Triton builds what launches them."""
+    if on.type != "cuda" or torch.version.cuda is None or find_spec("triton") is None:
+        return False
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    return on.type == "cuda" and compiler is not None and find_spec("triton") is not None
+    headers = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")  # where Triton looks
+    return compiler is not None and headers.exists() and torch.cuda.get_device_capability(on) >= (7, 0)
 
 
 def record(how: Ways, on: torch.device) -> dict:

@@ -24,7 +24,7 @@ class Saver:
     def __exit__(self, kind, *_) -> None:
         try:
             self.wait()
-        except OSError:
+        except Exception:
             if kind is None:  # else what ended the training is to be told
                 raise
 

@@ -40,7 +40,7 @@ class _SparseKL(torch.autograd.Function):
         log_s = log_w[:, n:] + (math.log(alpha) - math.log(rest))
         learned = 1.0
         if alpha < 1:
-            log_t_y = torch.logaddexp(log_t[:, :1], log_t.new_tensor(math.log1p(-alpha)))
+            log_t_y = torch.logaddexp(log_t[:, :1], log_t.new_full((), math.log1p(-alpha)))
             learned = (log_t[:, :1] - log_t_y).exp()
             log_t[:, :1] = log_t_y
         t, s, g = log_t.exp(), log_s.exp(), log_t - log_s

@@ -30,6 +30,8 @@ class Step:
     ):
         self.net, self.method, self.optimizer = net, method, optimizer
         self.device = next(net.parameters()).device
+        if compile:
+            torch.compiler.reset()  # a sweep's runs share a process, where nothing is compiled more than eight times
         self.forward: Callable = torch.compile(net) if compile else net
         self.precision, self.clip_norm = precision, clip_norm
         self.total = torch.zeros((), device=self.device)
@@ -61,7 +63,8 @@ class Recorded(Step):
     """A Step that is recorded as one CUDA graph and then replayed: one launch a step instead of hundreds.
 
     The first steps are done one operation at a time, as PyTorch asks for, and a method that is not `static` always. So
-    is all where the recording fails, which costs a line of text."""
+    is all where the recording fails, which costs a line of text. Graphs share their memory: none needs what another
+    left there."""
 
     WARM_UP = 3
 
@@ -69,6 +72,9 @@ class Recorded(Step):
         super().__init__(*args, **keys)
         self.tapes: dict[tuple, _Tape] = {}
         self.works = True
+        # one stream for each: memory that is freed on a stream serves that stream alone
+        self.aside, self.recorder = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
+        self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, x: Tensor, labels: Labels) -> None:
         if not (self.works and self.method.static):
@@ -83,22 +89,28 @@ class Recorded(Step):
         if tape.graph is not None:
             return tape.graph.replay()
         tape.plays += 1
-        aside = torch.cuda.Stream(self.device)
-        aside.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(aside):
+        self.aside.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self.aside):
             super().__call__(*tape.inputs())
-        torch.cuda.current_stream(self.device).wait_stream(aside)
+        torch.cuda.current_stream(self.device).wait_stream(self.aside)
 
     def _record(self, tape: "_Tape") -> None:
         self.optimizer.zero_grad()  # so that the graph makes the gradients its own
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        # thread_local: another thread may be pinning a batch that workers have decoded
+        recording = torch.cuda.graph(graph, self.pool, self.recorder, capture_error_mode="thread_local")
         try:
-            with torch.cuda.graph(graph):
+            with recording:
                 super().__call__(*tape.inputs())
         except RuntimeError as error:
+            # where ending the recording fails too, PyTorch leaves its stream and its generator as if it went on
+            torch.cuda.set_stream(current)
+            generator = torch.cuda.default_generators[self.device.index]
+            generator.graphsafe_set_state(generator.clone_state())
             self.works = False
+            self.tapes.clear()
             self.optimizer.zero_grad()
-            reason = str(error).splitlines()[0][:100]
+            reason = str(error.__context__ or error).splitlines()[0][:100]  # the first error, not the second
             print(f"no CUDA graph of this run, whose steps are launched one operation at a time ({reason})", flush=True)
         else:
             tape.graph = graph

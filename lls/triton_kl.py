@@ -11,7 +11,7 @@ from torch import Tensor
 
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     """As lls.symmetric_kl.value_and_gradients, of float32 logits on a GPU."""
-    (b, k), logits, q_logits = logits.shape, logits.contiguous(), q_logits.contiguous()
+    (b, k), logits, q_logits, y = logits.shape, logits.contiguous(), q_logits.contiguous(), y.contiguous()
     losses, to_z, to_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
     block = triton.next_power_of_2(k)
     _samples[(b,)](
@@ -24,7 +24,7 @@ def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: floa
 
 def sum_rows(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
     """`[num_classes, K]`: row c is `factor`, a scalar, times the sum of the `rows` `[B, K]` whose y is c."""
-    b, k = rows.shape
+    (b, k), y = rows.shape, y.contiguous()
     sums, block = rows.new_empty(num_classes, k), min(1024, triton.next_power_of_2(k))
     _classes[(num_classes, triton.cdiv(k, block))](rows, y, factor, sums, k, B=b, BLOCK=block)
     return sums

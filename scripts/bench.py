@@ -130,7 +130,8 @@ def runs(record: Record, _rounds: int, steps: int = 200, ways: bool = False) -> 
     for run in RUNS:
         for name in compared if ways else ["auto"]:
             found = measure(run, steps, "lls", *compared[name])
-            beside = f"floor {run.floor}" if run.floor else ""
+            beside = f"{found.begin:3.0f} s to begin"
+            beside += f"   floor {run.floor}" if run.floor else ""
             beside += f"   the paper {run.paper}" if run.paper else ""
             title = f"{run.dataset} / {run.network}{'' if name == 'auto' else f', {name}'}"
             print(f"  {title:<36} {found.step:8.3f} ms   {found.training:7.2f} min   {beside}", flush=True)

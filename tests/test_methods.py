@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from lls.build import build_method
 from lls.config import compose, options
@@ -412,3 +413,31 @@ def test_topn_in_closed_form_is_its_four_terms(k, n, alpha, spread):
     of = (z, method.q)
     for ours, exact in zip(torch.autograd.grad(found, of), torch.autograd.grad(want, of), strict=True):
         torch.testing.assert_close(ours, exact, rtol=1e-9, atol=1e-9)
+
+
+class Captured(TorchFunctionMode):
+    """What a CUDA graph can record: nothing is made of Python's numbers on the CPU and copied from there."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        assert function not in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor), "copied from the CPU"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(*options("method"), "lls method.terms=no_rce", "lls_st method.objective=symmetric_kl"),
+        *("lls_topn method.n=4", "lls_topn method.n=4 method.terms=no_rce", "lls_topn method.n=10"),
+        *("zipf method.mask=true", "tfkd_reg method.form=paper", "focal method.reduction=sum"),
+    ],
+)
+def test_static_methods_neither_ask_the_device_nor_copy_to_it(option):
+    """On PyTorch's meta device, where nothing has a value that could be asked for."""
+    cfg = compose(f"method={option}".split()).method
+    method = build_method(cfg, 10, **stand_in(cfg, 10)).to("meta")
+    method.gathering = False  # lls_topn's first epochs, in which it is not static
+    assert method.static
+    z, y = torch.empty(8, 10, device="meta", requires_grad=True), torch.empty(8, dtype=torch.int64, device="meta")
+    with Captured():
+        method.loss(Batch(z, y, z.detach())).backward()
+    assert z.grad.is_meta

@@ -3,6 +3,7 @@
 import copy
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from lls import machine
 from lls.build import build_method
 from lls.config import compose
 from lls.networks import lenet
-from lls.saver import Saver
+from lls.saver import Saver, _on_cpu
 from lls.step import Recorded, Step, _Tape, step_of
 
 B, K = 16, 10
+PARTS = ("net", "method", "optimizer")
 
 
 class Graph:
@@ -34,14 +36,16 @@ def fake_cuda(monkeypatch):
     """CUDA's part of a recording, on the CPU: what is recorded is not done until it is replayed."""
 
     class record:
-        def __init__(self, graph):
+        def __init__(self, graph, *_, **__):
             self.graph = graph
 
         def __enter__(self):
             Graph.recording = self.graph
 
-        def __exit__(self, *_):
+        def __exit__(self, kind, *_):
             Graph.recording = None
+            if kind is not None:  # as PyTorch's, whose recording can't be ended then
+                raise RuntimeError("operation failed due to a previous error during capture")
 
     class Stream:
         def __init__(self, *_):
@@ -65,6 +69,10 @@ def fake_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda _: None)
+    generator = SimpleNamespace(clone_state=lambda: None, graphsafe_set_state=lambda _: None)
+    monkeypatch.setattr(torch.cuda, "default_generators", {None: generator})
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     plain = Step.__call__
 
     def call(self, x, labels):
@@ -97,7 +105,8 @@ def teacher():
 
 
 def method_of(overrides):
-    return build_method(compose(overrides.split()).method, K, **(teacher() if "kd" in overrides.split("=")[1] else {}))
+    lesson = {"q": torch.eye(K)} if "lls_st" in overrides else teacher() if "kd" in overrides.split("=")[1] else {}
+    return build_method(compose(overrides.split()).method, K, **lesson)
 
 
 def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
@@ -141,6 +150,31 @@ def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
     assert not step.works
     said = capsys.readouterr().out
     assert re.fullmatch(r"no CUDA graph of this run.* \(operation not permitted when stream is capturing\)\n", said)
+
+
+@pytest.mark.parametrize(("first", "then"), [(Recorded, Step), (Step, Recorded), (Recorded, Recorded)])
+def test_a_checkpoint_goes_on_in_either_way(first, then, fake_cuda, tmp_path):
+    """The recorded step's rate is a tensor, on the GPU, and is part of the optimizer's state."""
+
+    def begin(kind):
+        torch.manual_seed(0)
+        net, method = lenet(K, 1, 32), method_of("method=lls")
+        groups = [{"params": list(net.parameters())}, *method.param_groups(5e-4)]
+        return kind(net, method, torch.optim.SGD(groups, lr=0.1, momentum=0.9, fused=True))
+
+    def go_on(step, part):
+        for number, (x, labels) in list(enumerate(batches(12)))[part]:
+            step.set_lr(0.05 / (1 + number))
+            step(x, labels)
+        return step
+
+    whole, stopped, resumed = go_on(begin(Step), slice(12)), go_on(begin(first), slice(6)), begin(then)
+    torch.save(_on_cpu({name: getattr(stopped, name).state_dict() for name in PARTS}), tmp_path / "state.pt")
+    for name, state in torch.load(tmp_path / "state.pt", weights_only=True).items():
+        getattr(resumed, name).load_state_dict(state)
+    go_on(resumed, slice(6, 12))
+    for ours, exact in zip(resumed.net.parameters(), whole.net.parameters(), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
 
 
 def test_a_teacher_never_takes_a_recorded_batch_for_the_last_one():
@@ -203,6 +237,41 @@ def test_states_are_written_as_they_were_while_training_goes_on():
     assert [state["rows"][0]["epoch"] for state in run.seen[:2]] == [1, 2]
 
 
+def test_what_ended_the_training_is_told_and_not_what_ended_its_checkpoint():
+    run = Slow()
+    run.go.set()
+    run.save = lambda state: (_ for _ in ()).throw(RuntimeError("unexpected"))
+
+    def stopped():
+        with Saver(run, torch.device("cuda")) as saver:
+            saver.save({})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+
+
+def test_kernels_are_built_where_they_can_be(monkeypatch, tmp_path):
+    device, has_triton = torch.device("cuda"), machine.has_triton.__wrapped__
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(machine, "find_spec", lambda name: True)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: (9, 0))
+    monkeypatch.setattr(machine.sysconfig, "get_path", lambda *_: str(tmp_path))
+    monkeypatch.setenv("CC", "cc")
+    assert has_triton(device)
+    assert not has_triton(torch.device("cpu"))
+    for place, name, value in (
+        (torch.version, "cuda", None),
+        (torch.cuda, "get_device_capability", lambda on: (6, 1)),
+        (machine.sysconfig, "get_path", lambda *_: str(tmp_path / "nowhere")),
+        (machine, "find_spec", lambda name: None),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, value)
+            assert not has_triton(device)
+
+
 def test_on_a_cpu_states_are_written_at_once():
     run = Slow()
     run.go.set()
@@ -213,10 +282,14 @@ def test_on_a_cpu_states_are_written_at_once():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    "method", ["onehot", "ls", "lls", "ols", "focal", "flsd", "tfkd_reg", "lspp", "lls_topn", "kd"]
+    "method",
+    [
+        *("onehot", "ls", "lls", "ols", "focal", "flsd", "tfkd_reg", "tfkd_self", "zipf", "lspp", "kd", "lls_st"),
+        *("lls method.terms=no_rce", "lls_topn", "lls_topn method.n=4"),
+    ],
 )
 def test_a_recorded_step_is_the_step_on_a_gpu(method):
-    cfg = compose([f"method={method}", "machine.precision=fp32"])
+    cfg = compose([*f"method={method}".split(), "machine.precision=fp32"])
 
     def run(graph):
         torch.manual_seed(0)
@@ -224,12 +297,59 @@ def test_a_recorded_step_is_the_step_on_a_gpu(method):
         machine.set_precision("fp32", device)
         step = step_of(cfg, lenet(K, 1, 32), method_of(f"method={method}"), machine.Ways("fp32", False, graph), device)
         losses = []
-        for x, labels in batches(12):
-            step.set_lr(0.05)
+        for i, (x, labels) in enumerate(batches(20, mixed=range(1, 20, 2))):  # two graphs in turn, which share memory
+            step.set_lr(0.05 / (1 + i))
             step(x.to(device), [(y.to(device), w) for y, w in labels])
             losses.append(step.mean_loss(1))
+            if i == 5:
+                step.method.end_epoch()
         return step, losses
 
     (_, want), (step, losses) = run(False), run(True)
     assert losses == pytest.approx(want, rel=1e-3)
     assert step.works
+    assert [tape.graph is not None for tape in step.tapes.values()] == [True, True]
+
+
+@pytest.mark.gpu
+def test_a_recorded_step_draws_what_the_step_draws():
+    """Dropout's numbers: new ones at every replay, and as many, so that a checkpoint's random state serves both."""
+    device = torch.device("cuda")
+
+    def run(kind):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, K), torch.nn.Dropout(0.5)).to(device)
+        net.register_forward_hook(lambda net, x, logits: (logits, None))
+        step, losses = kind(net, method_of("method=onehot"), torch.optim.SGD(net.parameters(), lr=0.0, fused=True)), []
+        x, labels = next(batches(1))
+        for _ in range(8):
+            step.set_lr(0.0)
+            step(x.to(device), [(y.to(device), w) for y, w in labels])
+            losses.append(step.mean_loss(1))
+        return losses, torch.cuda.get_rng_state(device)
+
+    (want, state), (losses, recorded) = run(Step), run(Recorded)
+    assert losses == pytest.approx(want, rel=1e-4)
+    assert len(set(losses)) == len(losses)
+    assert torch.equal(state, recorded)
+
+
+@pytest.mark.gpu
+def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
+    """PyTorch's stream is the one it was before, and the run goes on, dropout included."""
+    from lls.methods.onehot import OneHot
+
+    class Waits(OneHot):
+        def loss(self, batch):
+            return super().loss(batch) + 0 * float(batch.logits.sum())
+
+    device = torch.device("cuda")
+    net = lenet(K, 1, 32).to(device)
+    net.neck.append(torch.nn.Dropout(0.1))
+    step, before = Recorded(net, Waits(K), torch.optim.SGD(net.parameters(), lr=0.1)), torch.cuda.current_stream()
+    for x, labels in batches(8):
+        step(x.to(device), [(y.to(device), w) for y, w in labels])
+    assert not step.works
+    assert torch.cuda.current_stream() == before
+    assert 0 < step.mean_loss(8) < 3
+    assert capsys.readouterr().out.startswith("no CUDA graph of this run")

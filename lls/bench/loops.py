@@ -146,7 +146,8 @@ def torchvision_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device
 
 
 def timm_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> Callable[[], None]:
-    """timm's loader with crops as above, its optimizer and meter, and the loop of its training script."""
+    """timm's loader, its optimizer and meter, and the loop of its training script. The loader's prefetcher and crops
+    are those it has by default: of random size, where the data set has crops or flips at all."""
     from timm.data import create_loader
     from timm.optim import create_optimizer_v2
     from timm.utils import AverageMeter
@@ -157,14 +158,13 @@ def timm_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> Ca
         input_size=(data.channels, data.size, data.size),
         batch_size=cfg.train.batch_size,
         is_training=True,
-        train_crop_mode="rkrc" if data.crop_padding else None,
+        no_aug=not (data.crop_padding or data.flip),
         hflip=0.5 if data.flip else 0.0,
         color_jitter=None,
         mean=tuple(data.mean),
         std=tuple(data.std),
         num_workers=WORKERS,
         persistent_workers=WORKERS > 0,
-        use_prefetcher=device.type == "cuda",
         device=device,
     )
     net = Logits(cfg).to(device)
@@ -175,7 +175,6 @@ def timm_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> Ca
         losses = AverageMeter()
         net.train()
         for inputs, targets in loader:
-            inputs, targets = inputs.to(device), targets.to(device)
             loss = criterion(net(inputs), targets)
             optimizer.zero_grad()
             loss.backward()

@@ -5,6 +5,8 @@ A few steps of a ResNet-101 take minutes on a CPU, so there is no such measureme
 
 import itertools
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -49,13 +51,19 @@ RUNS = (
 
 class Minutes(NamedTuple):
     step: float  # milliseconds
-    training: float  # minutes of a whole run, evaluation and, for large images, decoding aside
+    begin: float  # seconds of the first 20 steps, in which all is compiled and recorded
+    training: float  # minutes of a whole run, its begin included; evaluation and, for large images, decoding aside
 
 
-def measure(run: Paper, steps: int, method: str = "lls", *machine_keys: str) -> Minutes:
-    """Time `steps` training steps after 20 to warm up (and compile); machine_keys: other than automatic ways."""
+def measure(
+    run: Paper, steps: int, method: str = "lls", *machine_keys: str, ready: Callable[[], object] = lambda: None
+) -> Minutes:
+    """Time `steps` training steps after 20 to warm up; machine_keys: other than automatic ways. ready: called between
+    the two."""
     cfg = compose([f"dataset={run.dataset}", f"network={run.network}", f"method={method}", *machine_keys])
     device, plan = machine.device(cfg.machine.device), schedule(cfg.train, 1.0)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # what the run before this one held
     machine.set_precision(cfg.machine.precision, device)
     total = IMAGES[run.dataset][0] // cfg.train.batch_size * plan.epochs
     step = a_step(cfg, device, machine.ways(cfg.machine, device, total))
@@ -63,21 +71,25 @@ def measure(run: Paper, steps: int, method: str = "lls", *machine_keys: str) -> 
     step.net.train()
     endless = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))
     wait = machine.wait(device)
-    for n in (20, steps):
-        wait()
+
+    def seconds_of(n: int) -> float:
         started = time.perf_counter()
         epoch(step, itertools.islice(endless, n), none().mix, lambda: None)
         wait()
-    seconds = (time.perf_counter() - started) / steps
-    del step, batches
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    return Minutes(1000 * seconds, seconds * total / 60)
+        return time.perf_counter() - started
+
+    wait()
+    begin = seconds_of(20)
+    ready()
+    seconds = seconds_of(steps) / steps
+    return Minutes(1000 * seconds, begin, (begin + seconds * total) / 60)
 
 
 def at_once(run: Paper, steps: int, processes: int) -> Minutes:
-    """Of the slowest of several processes that train on the GPU at once."""
-    from torch.multiprocessing import get_context
+    """Of the slowest of several processes that train on the GPU at once: all begin to be timed when all are ready."""
+    from multiprocessing import get_context
 
-    with get_context("spawn").Pool(processes) as pool:
-        return max(pool.starmap(measure, [(run, steps)] * processes))
+    context = get_context("spawn")
+    with context.Manager() as manager, context.Pool(processes) as pool:
+        ready = manager.Barrier(processes, timeout=600).wait
+        return max(pool.starmap(partial(measure, ready=ready), [(run, steps)] * processes))

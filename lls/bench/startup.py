@@ -11,11 +11,10 @@ from lls.bench.rounds import Spread
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_STEP = """
-import runpy, sys, time
+import os, runpy
 import lls.progress
 def step(self):
-    print("first step", flush=True)
-    raise SystemExit
+    os._exit(0)
 lls.progress.Progress.step = step
 runpy.run_path("train.py", run_name="__main__")
 """
@@ -25,12 +24,12 @@ def measure(rounds: int) -> dict[str, Spread]:
     """Seconds: of CPU for `train.py --help`; from the command to the first training step of the digits default; and of
     importing torch alone."""
     taken = {"help": [], "first step": [], "import torch": []}
-    with tempfile.TemporaryDirectory() as folder:
-        places = [f"machine.output={folder}", "machine.wandb=disabled"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # W&B's own process may still write there
+        output = f"machine.output={folder}"
         for number in range(rounds + 1):
             for name, command in {
                 "help": ["train.py", "--help"],
-                "first step": ["-c", FIRST_STEP, *places, f"seed={number}"],
+                "first step": ["-c", FIRST_STEP, output, f"seed={number}"],
                 "import torch": ["-c", "import torch"],
             }.items():
                 wall, cpu = _run(command)
@@ -43,9 +42,11 @@ def _run(arguments: list[str]) -> tuple[float, float]:
     """Wall and CPU seconds of a Python process."""
     before, started = os.times(), time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise RuntimeError(f"{arguments}: {done.stderr[-300:]}")
+    with tempfile.TemporaryFile("w+") as said:  # no pipe, which would be waited for while W&B's process holds it
+        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, stdout=said, stderr=said, env=environment)
+        if done.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{arguments}: {said.read()[-300:]}")
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return time.perf_counter() - started, cpu

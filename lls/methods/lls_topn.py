@@ -86,7 +86,7 @@ class LLSTopN(Method):
             q = torch.cat([q[:, :-1], q[:, -1:] + math.log(self.rest)], -1)
         log_t = F.log_softmax(q, -1) + math.log(self.alpha)
         if self.alpha < 1:
-            at_y = torch.logaddexp(log_t[:, :1], log_t.new_tensor(math.log1p(-self.alpha)))
+            at_y = torch.logaddexp(log_t[:, :1], log_t.new_full((), math.log1p(-self.alpha)))
             log_t = torch.cat([at_y, log_t[:, 1:]], -1)
         log_p_at = log_p.gather(-1, candidates)
         t, p_at = log_t.exp(), log_p_at.exp()
