@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -75,7 +75,7 @@ def set_precision(name: str, on: torch.device) -> None:
 
 def autocast(on: torch.device, name: str) -> AbstractContextManager:
     """The context a network's forward pass runs in."""
-    return torch.autocast(on.type, torch.bfloat16, enabled=precision(name, on) == "bf16")
+    return torch.autocast(on.type, torch.bfloat16) if precision(name, on) == "bf16" else nullcontext()
 
 
 def wait(on: torch.device) -> Callable[[], None]:

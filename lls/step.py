@@ -40,7 +40,10 @@ class Step:
         with machine.autocast(self.device, self.precision):
             logits, features = self.forward(x)
         seen = Batch(logits.float(), labels[0][0], x, features, self.net)
-        loss = sum(weight * self.method.loss(seen._replace(y=y)) for y, weight in labels)
+        if len(labels) == 1:
+            loss = self.method.loss(seen)
+        else:
+            loss = sum(weight * self.method.loss(seen._replace(y=y)) for y, weight in labels)
         self.optimizer.zero_grad()
         loss.backward()
         if self.clip_norm is not None:
