@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from lls.arguments import check_arguments
-from lls.config import UserError
+from lls.errors import UserError
 from lls.ranges import check_ranges
 from lls.runs import Run, execute
 

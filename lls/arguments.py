@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from lls.config import CONFIGS, UserError, compose, nearest, one_line, parse
+from lls.composition import CONFIGS, parse
+from lls.config import compose, nearest
+from lls.errors import UserError, one_line
 
 
 def check_arguments(argv: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from types import ModuleType
 from omegaconf import DictConfig, OmegaConf
 
 from lls.augment import Augmentation
-from lls.config import UserError
+from lls.errors import UserError
 from lls.method import Method
 from lls.networks import Network
 

@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig
 
 import lls
-from lls.config import UserError
+from lls.errors import UserError
 
 LONG = 20_000  # steps from which compiling a network pays
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lls.config import one_line
+from lls.errors import one_line
 from lls.slots import Slot
 
 CONTROL = "nvidia-cuda-mps-control"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from lls import config, ranges, runs
-from lls.config import CONFIGS, compose
+from lls import composition, config, ranges, runs
+from lls.composition import CONFIGS, GROUPS
+from lls.config import compose
 from lls.files import write_whole
 from lls.runs import Run, needs
 
@@ -81,8 +82,8 @@ def _known() -> _Known:
 def _path() -> Path:
     """Its name changes with everything that decides what is composed."""
     digest = hashlib.sha256(version("hydra-core").encode() + version("omegaconf").encode())
-    yamls = [CONFIGS / "train.yaml", *(path for group in config.GROUPS for path in CONFIGS.glob(f"{group}/*.yaml"))]
-    for path in [*sorted(yamls), *(Path(module.__file__) for module in (config, ranges, runs))]:
+    yamls = [CONFIGS / "train.yaml", *(path for group in GROUPS for path in CONFIGS.glob(f"{group}/*.yaml"))]
+    for path in [*sorted(yamls), *(Path(module.__file__) for module in (composition, config, ranges, runs))]:
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
     return FOLDER / f"configs-{digest.hexdigest()[:12]}.json"
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lls.config import UserError
+from lls.errors import UserError
 from lls.networks import Network
 
 HEADS = ("fc.", "classifier.", "head.")  # the classifier's parameters, as files of weights call them

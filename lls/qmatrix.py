@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lls.config import UserError
+from lls.errors import UserError
 from lls.files import write_whole
 
 

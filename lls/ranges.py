@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Callable
 
-from lls.config import UserError, flattened, shown
+from lls.config import flattened, shown
+from lls.errors import UserError
 
 
 def _number(value: object) -> bool:

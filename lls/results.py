@@ -5,7 +5,8 @@ from statistics import mean, stdev
 
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config import GROUPS, compose, flattened
+from lls.composition import GROUPS
+from lls.config import compose, flattened
 from lls.runs import Run
 
 

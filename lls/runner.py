@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from lls import mps
-from lls.config import UserError
+from lls.errors import UserError
 from lls.local import run_here
 from lls.runs import Run
 from lls.slots import slots_for

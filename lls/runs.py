@@ -24,7 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lls.config import CONFIGS, UserError, one_line, teacher_of
+from lls.composition import CONFIGS
+from lls.config import teacher_of
+from lls.errors import UserError, one_line
 from lls.files import set_aside, write_whole
 
 RUNS = "runs"

@@ -10,7 +10,9 @@ from pathlib import Path
 import submitit
 from omegaconf import OmegaConf
 
-from lls.config import CONFIGS, UserError, nearest, one_line, parse
+from lls.composition import CONFIGS, parse
+from lls.config import nearest
+from lls.errors import UserError, one_line
 from lls.runs import Run, frozen, needs
 from lls.tasks import Board, Failure, Task, last_lines, log_of
 from lls.view import View

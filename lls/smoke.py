@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lls.config import GROUPS, parse
+from lls.composition import GROUPS, parse
 
 OUTPUT = "outputs/smoke"
 LISTS = Path(__file__).parent / "data" / "lists"

@@ -5,7 +5,7 @@ from itertools import filterfalse
 from pathlib import Path
 from typing import NamedTuple
 
-from lls.config import UserError
+from lls.errors import UserError
 from lls.runs import Run, lesson_file, needs
 from lls.view import View
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lls.config import UserError
+from lls.errors import UserError
 from lls.machine import autocast
 from lls.method import Teacher
 from lls.qmatrix import QMatrix, load_q

@@ -11,8 +11,8 @@ from lls import machine
 from lls.augment import Augmentation
 from lls.build import build_augmentation, build_method, build_network
 from lls.checkpoint import resume, state_of
-from lls.config import Diverged, UserError
 from lls.data import Source, feed, find, kept_classes
+from lls.errors import Diverged, UserError
 from lls.evaluate import evaluate
 from lls.method import Method
 from lls.networks import Network

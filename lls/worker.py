@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import lls.methods
-from lls.config import UserError
+from lls.errors import UserError
 from lls.local import BUSY
 from lls.runs import Busy, execute, execute_teacher, needs, thawed
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lls.claims.render import markdown
-from lls.config import UserError
+from lls.errors import UserError
 from lls.files import write_whole
 
 

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lls.config import UserError, compose, options
+from lls.composition import options
+from lls.config import compose
+from lls.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from lls.config import UserError, compose
+from lls.config import compose
+from lls.errors import UserError
 from lls.runs import Run, find_run
 
 

@@ -11,7 +11,7 @@ import shlex
 import sys
 
 from lls import figures
-from lls.config import UserError
+from lls.errors import UserError
 from lls.runs import execute
 from lls.smoke import make_data
 

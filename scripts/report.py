@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lls.config import UserError
+from lls.errors import UserError
 from lls.report import write
 
 

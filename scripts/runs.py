@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from lls.config import CONFIGS, UserError
+from lls.composition import CONFIGS
+from lls.errors import UserError
 from lls.files import write_whole
 from lls.results import markdown
 from lls.runs import Run, all_runs

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from lls.config import UserError, one_line
+from lls.errors import UserError, one_line
 from lls.runs import Run, all_runs
 
 

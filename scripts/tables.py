@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lls import figures, smoke
-from lls.config import UserError
+from lls.errors import UserError
 from lls.planned import distinct
 from lls.tables import Table, load, names, runs_of
 from lls.tables.declaration import OWN, PAPER

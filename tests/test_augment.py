@@ -12,8 +12,10 @@ from torchvision.transforms.v2 import RandAugment
 from lls import randaugment as batched
 from lls.augment import cutmix, cutout, mixup, none, randaugment
 from lls.build import build_augmentation
-from lls.config import UserError, compose, options
+from lls.composition import options
+from lls.config import compose
 from lls.data import feed, find
+from lls.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = list(RandAugment._AUGMENTATION_SPACE)

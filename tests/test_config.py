@@ -10,7 +10,9 @@ from omegaconf import OmegaConf
 
 from lls.arguments import check_arguments
 from lls.build import build_augmentation, build_method, build_network
-from lls.config import CONFIGS, GROUPS, UserError, compose, options
+from lls.composition import CONFIGS, GROUPS, options
+from lls.config import compose
+from lls.errors import UserError
 from lls.runs import identity
 from lls.teacher import stand_in
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lls.config import UserError, compose
+from lls.config import compose
 from lls.data import find
 from lls.data.batches import TestBatches, TrainBatches
 from lls.data.cache import load
 from lls.data.subset import take
+from lls.errors import UserError
 
 GREY = {"mean": [0.0], "std": [1.0]}
 

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 from archives import write
 
-from lls.config import compose, options
+from lls.composition import options
+from lls.config import compose
 from lls.data import find
 from lls.runs import Run
 

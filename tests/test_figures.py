@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from lls import figures
-from lls.config import UserError, compose
+from lls.config import compose
+from lls.errors import UserError
 from lls.runs import Run, execute
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from lls.build import build_method
-from lls.config import compose, options
+from lls.composition import options
+from lls.config import compose
 from lls.divergences import entropy
 from lls.method import Batch
 from lls.methods.flsd import FLSD

@@ -5,7 +5,9 @@ import torch
 from omegaconf import OmegaConf
 
 from lls.build import build_method, build_network
-from lls.config import UserError, compose, options
+from lls.composition import options
+from lls.config import compose
+from lls.errors import UserError
 
 COUNTS = {  # (network, channels, size, classes): trainable parameters
     ("resnet18", 3, 64, 200): 11_578_632,

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import archives
 import pytest
 
-from lls.config import UserError
 from lls.data import fetch, find, prepare, published
 from lls.data.archives import building, unpack
 from lls.data.fetch import download
+from lls.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 FETCHED = [name for name in archives.NAMES if name not in published.TO_GET]

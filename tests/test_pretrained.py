@@ -7,7 +7,8 @@ import torchvision
 from safetensors.torch import save_file
 
 from lls.build import build_network
-from lls.config import UserError, compose
+from lls.config import compose
+from lls.errors import UserError
 from lls.pretrained import start_from
 
 SIZE = 64  # what the networks are tried on; the weights know no size

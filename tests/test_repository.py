@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lls.arguments import check_arguments
-from lls.config import compose, options
+from lls.composition import options
+from lls.config import compose
 from lls.results import markdown
 from lls.runs import Run, all_runs
 

@@ -23,7 +23,8 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 
 from lls import local, worker
-from lls.config import UserError, compose
+from lls.config import compose
+from lls.errors import UserError
 from lls.runner import start
 from lls.runs import Run, execute, frozen, needs, thawed
 from lls.slots import Slot, slots_for

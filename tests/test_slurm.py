@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lls.config import CONFIGS, UserError, compose
+from lls.composition import CONFIGS
+from lls.config import compose
 from lls.data.stream import StreamedTest
+from lls.errors import UserError
 from lls.runner import start
 from lls.runs import Run, needs
 from lls.tasks import log_of

@@ -12,9 +12,9 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from lls.config import UserError
 from lls.data import fetch, find, published
 from lls.data.layouts import wnids_of
+from lls.errors import UserError
 
 FILES = [name for name in archives.NAMES if name not in published.TORCHVISION]
 ROOTS = {

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from lls.config import UserError, compose
+from lls.config import compose
 from lls.data import feed, find
 from lls.data.store import Store, decode, make_store
 from lls.data.stream import StreamedTest, StreamedTrain, geometry
+from lls.errors import UserError
 
 CLASSES = ("ant", "bee", "cow", "dog")
 

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from lls import config, planned, smoke
-from lls.config import UserError, compose
+from lls import composition, planned, smoke
+from lls.config import compose
+from lls.errors import UserError
 from lls.planned import run_of
 from lls.runs import execute, identity, needs
 from lls.tables import load, names, runs_of
@@ -155,7 +156,7 @@ def test_planned_runs_are_what_train_py_composes(tables):
     cells = [(cell, i) for table in tables.values() for cell in table.cells.values() for i in range(len(cell.runs))]
     for cell, i in cells[::15]:
         run = cell.runs[i]
-        ours = config._compose([*cell.overrides, f"seed={run.cfg.seed}"])
+        ours = composition.composed([*cell.overrides, f"seed={run.cfg.seed}"])
         assert identity(ours) == run.id
         assert OmegaConf.to_container(ours, resolve=True) == OmegaConf.to_container(run.cfg)
         assert OmegaConf.is_struct(run.cfg)
@@ -174,18 +175,18 @@ def test_planned_runs_are_what_train_py_composes(tables):
     ],
 )
 def test_assembled_is_what_hydra_composes(overrides):
-    assembled, hydras = compose(overrides), config._compose(overrides)
+    assembled, hydras = compose(overrides), composition.composed(overrides)
     assert OmegaConf.to_yaml(assembled) == OmegaConf.to_yaml(hydras)
     assert OmegaConf.is_struct(assembled)
 
 
 def test_an_option_that_sets_more_than_its_own_keys_is_left_to_hydra(monkeypatch):
-    section = config._section.__wrapped__
+    section = composition._section.__wrapped__
     assert section("method", "ols").keys() == compose(["method=ols"]).method.keys()
     assert section("method", "ols_fine") == OmegaConf.to_container(compose(["method=ols_fine"]).method)
     assert section("dataset", "cifar100") is None  # it has a header
-    whole = config._tree
-    monkeypatch.setattr(config, "_tree", lambda *choice: whole(*(choice and [*choice, "dataset=cifar100"])))
+    whole = composition._tree
+    monkeypatch.setattr(composition, "_tree", lambda *choice: whole(*(choice and [*choice, "dataset=cifar100"])))
     assert section("method", "ols_fine") is None
 
 
@@ -265,7 +266,7 @@ def test_commands_are_the_runs(tables_py, tables):
     assert lines
     for line in lines:
         command = shlex.split(line[line.index("python train.py") :])[2:]
-        assert identity(config._compose(command)) == line.split()[0]
+        assert identity(composition.composed(command)) == line.split()[0]
 
 
 def test_plan_tells_done_partial_and_to_do(tables_py, tmp_path):

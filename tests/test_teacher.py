@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import lls
-from lls.config import UserError, compose, teacher_of
+from lls.config import compose, teacher_of
+from lls.errors import UserError
 from lls.qmatrix import QMatrix
 from lls.runs import Run, execute, identity, needs
 

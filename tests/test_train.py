@@ -25,8 +25,9 @@ from filelock import FileLock
 from PIL import Image
 
 from lls import runs
-from lls.config import UserError, compose
+from lls.config import compose
 from lls.data.batches import TrainBatches
+from lls.errors import UserError
 from lls.qmatrix import QMatrix, load_q, save_q
 from lls.runs import Run, execute
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from lls.claims.verdict import Evidence, Verdict, decide
-from lls.config import CONFIGS
+from lls.composition import CONFIGS
 
 DECLARED = CONFIGS / "claims.yaml"
 

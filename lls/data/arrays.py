@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lls.config import UserError, one_line
 from lls.data import archives, published
 from lls.data.fetch import digest
 from lls.data.prepare import lock, obtained
 from lls.data.verify import check_counts
+from lls.errors import UserError, one_line
 
 
 class Arrays(NamedTuple):

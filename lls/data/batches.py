@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lls.config import UserError
+from lls.errors import UserError
 
 
 def generator(*of: int) -> torch.Generator:

@@ -8,13 +8,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lls.config import UserError
 from lls.data.batches import TestBatches, TrainBatches
 from lls.data.cache import digest, load
 from lls.data.sources import Images, Source
 from lls.data.store import Store, make_store
 from lls.data.stream import StreamedTest, StreamedTrain, geometry
 from lls.data.subset import take
+from lls.errors import UserError
 from lls.ranges import LARGE, SMALL
 
 Pixels = Callable[[Tensor], Tensor]

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
-from lls.config import UserError
+from lls.errors import UserError
 
 WAITS = (1, 4)  # seconds before each new try that has not brought a byte more
 CHUNK = 1 << 20

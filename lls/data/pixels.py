@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lls.config import UserError
+from lls.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from lls.config import UserError
 from lls.data import archives, layouts, published
 from lls.data.fetch import check, digest, download
 from lls.data.layouts import Listing
 from lls.data.published import Archive
 from lls.data.verify import check_counts
+from lls.errors import UserError
 
 STAMP = ".prepared"  # in a folder that was unpacked here: the state of the archives it came from
 

@@ -16,11 +16,11 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lls.config import UserError
 from lls.data import arrays, layouts, prepare
 from lls.data.layouts import Listing
 from lls.data.pixels import decode, fit_all
 from lls.data.published import TORCHVISION
+from lls.errors import UserError
 
 
 class Images(NamedTuple):

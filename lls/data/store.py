@@ -12,8 +12,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from lls.config import UserError
 from lls.data.pixels import opened
+from lls.errors import UserError
 from lls.files import write_whole
 
 

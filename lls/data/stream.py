@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lls.config import UserError
 from lls.data.batches import Normalised, generator, too_few
 from lls.data.store import Store, decode
+from lls.errors import UserError
 
 Seen = Callable[[Tensor], Tensor]  # uint8 [C, h, w] to uint8 [C, size, size]
 

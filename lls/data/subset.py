@@ -2,9 +2,9 @@
 
 import torch
 
-from lls.config import UserError
 from lls.data.batches import generator
 from lls.data.sources import Images
+from lls.errors import UserError
 
 
 def kept_classes(num_classes: int, subset: str | None) -> int:

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from lls.config import UserError
 from lls.data import published
 from lls.data.published import Split
+from lls.errors import UserError
 
 
 def check_counts(name: str, train_y: Sequence[int], test_y: Sequence[int], classes: Sequence[str]) -> None:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from lls import smoke as small
-from lls.config import CONFIGS, UserError, nearest
+from lls.composition import CONFIGS
+from lls.config import nearest
+from lls.errors import UserError
 from lls.files import write_whole
 from lls.planned import keep, run_of
 from lls.runs import Run

@@ -26,7 +26,9 @@ from typing import NamedTuple
 import yaml
 
 from lls import smoke as small
-from lls.config import CONFIGS, UserError, nearest
+from lls.composition import CONFIGS
+from lls.config import nearest
+from lls.errors import UserError
 from lls.planned import distinct, keep, run_of
 from lls.runs import Run
 from lls.tables.metrics import METRICS

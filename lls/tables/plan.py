@@ -8,7 +8,8 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from lls import figures
-from lls.config import GROUPS, compose, flattened, shown
+from lls.composition import GROUPS
+from lls.config import compose, flattened, shown
 from lls.figures import Figure
 from lls.planned import distinct, keep, teacher_of
 from lls.runs import Run

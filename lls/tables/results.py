@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from lls.config import CONFIGS
+from lls.composition import CONFIGS
 from lls.files import write_whole
 from lls.runs import Run
 from lls.tables.declaration import Table, load, names
