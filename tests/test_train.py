@@ -80,7 +80,7 @@ def script(monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("method", ["onehot", "ls", "lls"])
+@pytest.mark.parametrize("method", ["onehot", "lls"])
 def test_digits_to_the_end(method, overrides, capsys):
     run = run_of(f"method={method}", *overrides)
     result = execute(run)
@@ -147,7 +147,7 @@ def killed_at(row, part, overrides, run):
     return process.exitcode != 0
 
 
-@pytest.mark.parametrize("method", ["onehot", "ls", "lls", "ols", "lls_topn"])
+@pytest.mark.parametrize("method", ["ls", "lls", "ols", "lls_topn"])
 def test_killed_at_five_moments_a_run_ends_as_if_it_never_was(method, overrides, data, tmp_path):
     """With Mixup, which draws from the generator whose state a checkpoint keeps."""
     what = [f"method={method}", "train.epochs=9", "train.milestones=[5,7]", "augment=mixup"]
