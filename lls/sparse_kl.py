@@ -15,6 +15,8 @@ import math
 import torch
 from torch import Tensor
 
+from lls import native
+
 _sum_rows = torch.ops.aten.embedding_dense_backward.default
 
 
@@ -25,7 +27,8 @@ def sparse_symmetric_kl(
 
     logits: `[B, K]`; q: `[K, n+1]` logits, the last of them the shared rest's, at 0 as heavy as its K-n classes at 0;
     candidates: `[B, n]` classes, the true one first, n < K; y: `[B]`. Returns a scalar, differentiable once."""
-    return _SparseKL.apply(logits, q, candidates, y, alpha, scale / len(y))
+    way = _Native if native.suits(logits, q, y) and candidates.dtype == torch.int64 else _SparseKL
+    return way.apply(logits, q, candidates, y, alpha, scale / len(y))
 
 
 class _SparseKL(torch.autograd.Function):
@@ -66,8 +69,52 @@ class _SparseKL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        if torch.is_grad_enabled():
-            raise RuntimeError("sparse_symmetric_kl can be differentiated once: use no create_graph")
+        _once()
         to_z, to_row, y = ctx.saved_tensors
         grad = grad * ctx.factor
         return to_z * grad, _sum_rows(to_row * grad, y, ctx.num_classes, -1, False), None, None, None, None
+
+
+class _Native(torch.autograd.Function):
+    """The same in C."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
+        logits, q, candidates, y = logits.contiguous(), q.contiguous(), candidates.contiguous(), y.contiguous()
+        (b, k), n = logits.shape, candidates.shape[1]
+        if candidates.shape[0] != b or q.shape[1] != n + 1 or n >= k:
+            raise ValueError(f"q of shape {[*q.shape]} and candidates of {[*candidates.shape]} for logits of {b} x {k}")
+        loss, e, samples = logits.new_empty(()), torch.empty_like(logits), logits.new_empty(b, 5)
+        at, to_row = logits.new_empty(b, n), logits.new_empty(b, n + 1)
+        arguments = (logits.data_ptr(), q.data_ptr(), candidates.data_ptr(), y.data_ptr(), b, k, len(q), n)
+        results = (loss.data_ptr(), e.data_ptr(), samples.data_ptr(), at.data_ptr(), to_row.data_ptr())
+        if not native.library().lls_sparse_kl(*arguments, alpha, factor, *results):
+            raise IndexError(f"a label or a candidate out of range: must be 0 to {k - 1}")
+        ctx.save_for_backward(logits, e, samples, candidates, at, to_row, y)
+        ctx.factor, ctx.num_classes = factor, len(q)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        _once()
+        saved = ctx.saved_tensors
+        logits, to_row = saved[0], saved[-2]
+        (b, k), (_, width), grad = logits.shape, to_row.shape, grad.contiguous()
+        grad_z, grad_q = torch.empty_like(logits), to_row.new_empty(ctx.num_classes, width)
+        arguments = (
+            b,
+            k,
+            ctx.num_classes,
+            width - 1,
+            grad.data_ptr(),
+            ctx.factor,
+            grad_z.data_ptr(),
+            grad_q.data_ptr(),
+        )
+        native.library().lls_sparse_kl_backward(*(tensor.data_ptr() for tensor in saved), *arguments)
+        return grad_z, grad_q, None, None, None, None
+
+
+def _once() -> None:
+    if torch.is_grad_enabled():
+        raise RuntimeError("sparse_symmetric_kl can be differentiated once: use no create_graph")

@@ -8,12 +8,14 @@ With q = softmax(Q_y), t = (1-α) e_y + α q, M = log t - log p and h = t - p + 
 
 None of them changes when M_i has the same number added for all i, since t - p sums to zero. So M leaves out the log α
 that all entries but the true class's would have. What may underflow stays in log space: nothing is infinite however far
-the logits lie apart. On an NVIDIA GPU two kernels do it all (lls/triton_kl.py).
+the logits lie apart. On an NVIDIA GPU two kernels do
+it all (lls/triton_kl.py), on a CPU two functions in C, where there is a compiler (lls/native/).
 """
 
 import torch
 from torch import Tensor
 
+from lls import native
 from lls.machine import has_triton
 
 _softmax_backward, _log_softmax_backward = torch._softmax_backward_data, torch._log_softmax_backward_data
@@ -26,7 +28,8 @@ def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale
     logits: `[B, K]`; q: `[K, K]` logits of the soft labels, a row a class; y: `[B]` class indices; alpha in (0, 1].
     Returns a scalar, differentiable once in logits and q. Rows of absent classes get a gradient of exactly zero.
     """
-    return _SymmetricKL.apply(logits, q, y, alpha, scale / len(y))
+    way = _Native if native.suits(logits, q, y) else _SymmetricKL
+    return way.apply(logits, q, y, alpha, scale / len(y))
 
 
 class _SymmetricKL(torch.autograd.Function):
@@ -45,8 +48,7 @@ class _SymmetricKL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        if torch.is_grad_enabled():  # once_differentiable would see to it too, for a twentieth of the loss's time
-            raise RuntimeError("symmetric_kl can be differentiated once: use no create_graph")
+        _once()
         to_z, to_q, y = ctx.saved_tensors
         grad = grad * ctx.factor
         if ctx.fused:
@@ -56,6 +58,41 @@ class _SymmetricKL(torch.autograd.Function):
         else:  # an embedding's backward adds up each row in a fixed order: equal runs stay equal to the bit
             rows = _sum_rows(to_q * grad, y, ctx.num_classes, -1, False)
         return to_z * -grad, rows, None, None, None
+
+
+class _Native(torch.autograd.Function):
+    """The same in C."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
+        logits, q_logits, y = logits.contiguous(), q_logits.contiguous(), y.contiguous()
+        (b, k), (classes, width) = logits.shape, q_logits.shape
+        if not k == classes == width:
+            raise ValueError(f"q of shape {classes} x {width} for {k} classes: must be {k} x {k}")
+        loss, to_z, to_q = logits.new_empty(()), torch.empty_like(logits), torch.empty_like(logits)
+        arguments = (logits.data_ptr(), q_logits.data_ptr(), y.data_ptr(), b, k, alpha, factor)
+        results = (loss.data_ptr(), to_z.data_ptr(), to_q.data_ptr())
+        if not native.library().lls_symmetric_kl(*arguments, *results):
+            raise IndexError(f"a label out of range: must be 0 to {k - 1}")
+        ctx.save_for_backward(to_z, to_q, y)
+        ctx.factor = factor
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        _once()
+        to_z, to_q, y = ctx.saved_tensors
+        (b, k), grad = to_z.shape, grad.contiguous()
+        grad_z, grad_q = torch.empty_like(to_z), to_q.new_empty(k, k)
+        arguments = (to_z.data_ptr(), to_q.data_ptr(), y.data_ptr(), b, k, grad.data_ptr(), ctx.factor)
+        native.library().lls_symmetric_kl_backward(*arguments, grad_z.data_ptr(), grad_q.data_ptr())
+        return grad_z, grad_q, None, None, None
+
+
+def _once() -> None:
+    """RuntimeError where a second derivative is asked for; once_differentiable would cost a twentieth of the loss."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("symmetric_kl can be differentiated once: use no create_graph")
 
 
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -70,6 +70,7 @@ def train(run: Run, prepared: Prepared) -> dict:
     step = step_of(cfg, net, method, how, device)
 
     torch.manual_seed(cfg.seed)  # whatever the teacher drew
+    machine.keep_memory(device)  # now: what reading the data took for a while has been given back
     run.write_config()
     rows, commits = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, machine.commit()]))

@@ -81,6 +81,7 @@ def step_seconds() -> dict[str, float]:
 
     device, found = machine.device("auto"), {}
     machine.set_precision("auto", device)
+    machine.keep_memory(device)
     for case in CASES:
         if case.network != "alexnet":
             cfg = compose([f"dataset={case.dataset}", f"network={case.network}", "method=onehot"])

@@ -1,5 +1,6 @@
 """The benchmark measures what it says: fair turns, the loops and losses that it names, ratios that are kept."""
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from lls import machine
 from lls.bench import images, loops, losses, rounds, runs
+from lls.bench.apart import Apart
 from lls.bench.record import Goal, Record, markdown
 from lls.bench.rounds import Spread, alternate
 from lls.build import build_method
@@ -81,14 +84,24 @@ def test_our_rivals_see_the_same_images():
 
 def test_all_loops_train(monkeypatch):
     monkeypatch.setattr(loops, "WORKERS", 0)
-    seen = {}
-    monkeypatch.setattr(loops, "alternate", lambda work, *_: seen.update(work))
-    loops.compare(loops.Case("lenet", "fashionmnist", 2), 1)
-    assert set(seen) == {"ours", "batches", "bare", "torchvision", "timm"}
-    seen["ours"](), seen["bare"]()
-    assert len(seen["batches"]()) == 2
-    assert seen["torchvision"]() / 2 == pytest.approx(2.3, abs=0.1)  # log 10, before anything is learned
-    assert seen["timm"]() == pytest.approx(2.3, abs=0.1)
+    monkeypatch.setattr(machine, "keep_memory", lambda on: None)  # of this process and all later tests
+    done = {way: loops.build(loops.Case("lenet", "fashionmnist", 2), way)() for way in loops.WAYS}
+    assert done["batches"] == 2
+    assert done["torchvision"] / 2 == pytest.approx(2.3, abs=0.1)  # log 10, before anything is learned
+    assert done["timm"] == pytest.approx(2.3, abs=0.1)
+
+
+def test_ways_are_timed_in_processes_of_their_own():
+    with Apart(_counter, 5) as first, Apart(_counter, 7) as second:
+        assert [first(), first(), second()] == [6, 7, 8]
+    assert not first.process.is_alive()
+    with Apart(_counter, "x") as third, pytest.raises(RuntimeError, match="TypeError"):
+        third()
+
+
+def _counter(start):
+    numbers = itertools.count(1)
+    return lambda: start + next(numbers)
 
 
 def test_the_pseudo_code_is_the_loss():

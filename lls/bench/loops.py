@@ -1,11 +1,13 @@
 """An epoch of ours beside the same network's bare step, and beside the loops that a user would write instead.
 
 Images are random numbers of the data set's shape: what they show costs nothing. torchvision's data sets are its own
-classes, to which these images are given where they would have read their files.
+classes, to which these images are given where they would have read their files. Each way has a process of its own, as
+it would have in use: ours sets the allocator to what is best, others leave it at what is usual.
 """
 
 import itertools
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from lls import machine
 from lls.augment import none
+from lls.bench.apart import Apart
 from lls.bench.rounds import Times, alternate
 from lls.build import build_method, build_network
 from lls.config import compose
@@ -34,25 +37,43 @@ class Case(NamedTuple):
     steps: int
 
 
+WAYS = ("ours", "batches", "bare", "torchvision", "timm")
 CASES = (Case("lenet", "fashionmnist", 100), Case("alexnet", "cifar10", 12), Case("resnet18", "cifar100", 2))
 
 
 def compare(case: Case, rounds: int) -> Times:
     """Seconds of `case.steps` steps each way: ours, its batches alone, the bare step, torchvision's loop, timm's."""
+    with ExitStack() as stack:
+        work = {way: stack.enter_context(Apart(build, case, way)) for way in WAYS}
+        return alternate(work, rounds)
+
+
+def build(case: Case, way: str) -> Callable[[], object]:
+    """One of WAYS, ready to be timed."""
     cfg = compose([f"dataset={case.dataset}", f"network={case.network}", "method=onehot"])
     device = machine.device("auto")
     machine.set_precision("auto", device)
-    n = case.steps * cfg.train.batch_size
-    images, labels = pixels(cfg, n)
-    batches = train_batches(cfg, images, labels, device)
-    work = {
-        "ours": ours(cfg, batches, device),
-        "batches": lambda: [None for _ in batches.epoch(0)],
-        "bare": bare(cfg, next(batches.epoch(0)), case.steps, device),
-        "torchvision": torchvision_loop(cfg, images, labels, device),
-        "timm": timm_loop(cfg, images, labels, device),
-    }
-    return alternate(work, rounds, machine.wait(device))
+    images, labels = pixels(cfg, case.steps * cfg.train.batch_size)
+    if way in ("torchvision", "timm"):
+        loop = torchvision_loop if way == "torchvision" else timm_loop
+        work = loop(cfg, images, labels, device)
+    else:
+        machine.keep_memory(device)
+        batches = train_batches(cfg, images, labels, device)
+        if way == "ours":
+            work = ours(cfg, batches, device)
+        elif way == "bare":
+            work = bare(cfg, next(batches.epoch(0)), case.steps, device)
+        else:
+            work = lambda: len([None for _ in batches.epoch(0)])  # noqa: E731
+    wait = machine.wait(device)
+
+    def waited() -> object:
+        result = work()
+        wait()
+        return result
+
+    return waited
 
 
 def pixels(cfg: DictConfig, n: int) -> tuple[Tensor, Tensor]:

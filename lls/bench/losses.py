@@ -24,6 +24,7 @@ METHODS = (
 def compare(num_classes: int, rounds: int) -> Times:
     """Seconds of a loss, its gradients and its update by each method, and by the paper's pseudo-code as printed."""
     device = machine.device("auto")
+    machine.keep_memory(device)
     batch = BATCH if num_classes < MANY else 32
     logits = torch.randn(batch, num_classes, device=device, requires_grad=True)
     y = torch.randint(num_classes, (batch,), device=device)

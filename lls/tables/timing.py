@@ -33,6 +33,7 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
     data, device, classes = cfg.dataset, machine.device(cfg.machine.device), classes_of(runs[0])
     how = machine.ways(cfg.machine, device, _steps(runs[0]))
     machine.set_precision(how.precision, device)
+    machine.keep_memory(device)
     n = cfg.train.batch_size * 2
     images = torch.randint(0, 256, (n, data.size, data.size, data.channels), dtype=torch.uint8)
     batches = TrainBatches(

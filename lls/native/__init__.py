@@ -1,0 +1,88 @@
+"""The losses in C, for a CPU with a C compiler: one pass over a row that stays in the cache, where PyTorch's operations
+each go through memory and cost more to call than to compute.
+
+They are compiled at the first use, in less than a second, and kept in the user's cache folder. Where there is no
+compiler, or LLS_NATIVE=0 is set, the same formulas are computed in PyTorch.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from ctypes import c_double, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCES = Path(__file__).parent
+FLAGS = ("-std=gnu11", "-O3", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
+AVX2 = ("-mavx2", "-mfma")  # what PyTorch's own kernels ask for; not all that this machine has: the cache may be shared
+
+pointer, count, number = c_void_p, c_int64, c_double
+FUNCTIONS = {
+    "lls_symmetric_kl": (c_int, [pointer] * 3 + [count] * 2 + [number] * 2 + [pointer] * 3),
+    "lls_symmetric_kl_backward": (None, [pointer] * 3 + [count] * 2 + [pointer, number] + [pointer] * 2),
+    "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 5),
+    "lls_sparse_kl_backward": (None, [pointer] * 7 + [count] * 4 + [pointer, number] + [pointer] * 2),
+}
+
+
+def suits(logits: Tensor, q: Tensor, y: Tensor) -> bool:
+    """Whether the C functions can have these: float32 logits and Q of two dimensions and `[B]` labels, on the CPU. What
+    PyTorch would refuse is left to it, as is what it traces."""
+    return (
+        type(logits) is Tensor
+        and logits.is_cpu
+        and logits.dtype == q.dtype == torch.float32
+        and y.dtype == torch.int64
+        and q.is_cpu
+        and y.is_cpu
+        and logits.dim() == q.dim() == 2
+        and y.shape == logits.shape[:1]
+        and not torch.compiler.is_compiling()
+        and library() is not None
+    )
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The C functions, compiled if they were not yet; None where that is not possible or not wanted."""
+    compiler = (
+        shlex.split(os.environ.get("CC", "")) or [name for name in ("cc", "gcc", "clang") if shutil.which(name)][:1]
+    )
+    if os.environ.get("LLS_NATIVE") == "0" or os.name != "posix" or not compiler:
+        return None
+    avx2 = platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    command = [*compiler, *FLAGS, *(AVX2 if avx2 else ()), "-shared", "-fPIC"]
+    try:
+        found = ctypes.CDLL(str(_compiled(command)))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    for name, (result, arguments) in FUNCTIONS.items():
+        function = getattr(found, name)
+        function.restype, function.argtypes = result, arguments
+    return found
+
+
+def _compiled(command: list[str]) -> Path:
+    """The library that this command makes of the sources, in the cache under a name that says what it was made of."""
+    sources = sorted(SOURCES.glob("*.[ch]"))
+    digest = hashlib.sha256("\n".join([platform.platform(), *command]).encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "lls")
+    library = folder / f"native-{digest.hexdigest()[:16]}.so"
+    if not library.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as own:  # others may be compiling too: the last one's stays
+            made = Path(own, "native.so")
+            files = [str(path) for path in sources if path.suffix == ".c"]
+            subprocess.run([*command, "-o", made, *files, "-lm"], check=True, capture_output=True, timeout=60)
+            os.replace(made, library)
+    return library

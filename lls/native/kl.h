@@ -1,0 +1,43 @@
+/* What the losses share: softmax in loops that every compiler vectorizes. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define TEXT(...) #__VA_ARGS__
+#define SIMD _Pragma("omp simd")
+#define SUM(...) _Pragma(TEXT(omp simd reduction(+ : __VA_ARGS__)))
+#define MAX(...) _Pragma(TEXT(omp simd reduction(max : __VA_ARGS__)))
+
+static inline float largest(const float *restrict x, int64_t k)
+{
+    float most = x[0];
+    MAX(most) for (int64_t i = 0; i < k; i++) most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+/* x - top, but not below -87, where exp() leaves what a float can hold; NaN stays NaN. A loop of its own: in one with
+   exponential(), compilers make it a branch. */
+static inline void lower(const float *restrict x, int64_t k, float top, float *restrict out)
+{
+    SIMD for (int64_t i = 0; i < k; i++) out[i] = x[i] - top < -87.0f ? -87.0f : x[i] - top;
+}
+
+/* exp(x) for x in -87..0, to 2 units in the last place: 2^n from its bits, and for what is left, at most log(2)/2, the
+   polynomial of Cephes. */
+static inline float exponential(float x)
+{
+    int32_t n = (int32_t)(x * 1.44269504f - 0.5f);
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    union {
+        uint32_t bits;
+        float value;
+    } two_to_n = {((uint32_t)n + 127) << 23};
+    return (p * r * r + r + 1) * two_to_n.value;
+}

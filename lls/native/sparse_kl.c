@@ -1,0 +1,100 @@
+/* lls/sparse_kl.py on a CPU, in float32. Symbols as there: e is exp(z - top), p is e / sum. */
+
+#include "kl.h"
+
+/* What the backward pass needs of a sample; log p is z - top - log_sum. */
+struct sample {
+    float top, sum, log_sum, E, s;
+};
+
+static inline float log_add(float a, float b)
+{
+    return a > b ? a + log1pf(expf(b - a)) : b + log1pf(expf(a - b));
+}
+
+/* loss: `factor` times the sum over the n samples, of logits z `[n, k]`, rows of q `[classes, m + 1]` that y `[n]`
+   chooses, and candidates `[n, m]`. Kept for the backward pass: e `[n, k]`, samples `[n]`, at `[n, m]`, what
+   candidates have besides, and to_row `[n, m + 1]`, the gradient to the row. Returns 0, and has done nothing, if a y
+   or a candidate is no class. */
+int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, const int64_t *y, int64_t n, int64_t k,
+                  int64_t classes, int64_t m, double alpha, double factor, float *loss, float *e,
+                  struct sample *samples, float *at, float *to_row)
+{
+    const float log_alpha = (float)log(alpha), log_rest = (float)log((double)(k - m)), rest = (float)(k - m);
+    double total = 0;
+    for (int64_t b = 0; b < n; b++)
+        if (y[b] < 0 || y[b] >= classes)
+            return 0;
+    for (int64_t i = 0; i < n * m; i++)
+        if (candidates[i] < 0 || candidates[i] >= k)
+            return 0;
+
+    for (int64_t b = 0; b < n; b++, z += k, e += k, candidates += m, at += m, to_row += m + 1) {
+        const float *v = q + y[b] * (m + 1), top = largest(z, k);
+        float sum = 0, sum_ex = 0, sum_x = 0;
+        lower(z, k, top, e);
+        SUM(sum, sum_ex, sum_x) for (int64_t i = 0; i < k; i++)
+        {
+            float x = z[i] - top, exp_x = exponential(e[i]);
+            sum += exp_x;
+            sum_ex += exp_x * x;
+            sum_x += x;
+            e[i] = exp_x;
+        }
+        const float log_sum = logf(sum), H = sum_ex / sum - log_sum, L = sum_x - k * log_sum;
+
+        float top_v = v[m] + log_rest, sum_v = 0; /* to_row is log w at first, then h */
+        for (int64_t c = 0; c < m; c++)
+            top_v = v[c] > top_v ? v[c] : top_v;
+        for (int64_t c = 0; c <= m; c++)
+            sum_v += expf(to_row[c] = v[c] + (c == m ? log_rest : 0) - top_v);
+        const float log_sum_v = logf(sum_v);
+        for (int64_t c = 0; c <= m; c++)
+            to_row[c] -= log_sum_v;
+
+        const float log_s = to_row[m] + log_alpha - log_rest, s = expf(log_s), w_rest = expf(to_row[m]);
+        float sample_loss = H - s * L, sum_p = 0, sum_log_p = 0, sum_pg = 0, sum_h = 0;
+        for (int64_t c = 0; c < m; c++) {
+            float log_t = to_row[c] + log_alpha, learned = 1;
+            if (c == 0 && alpha < 1) {
+                float log_t_y = log_add(log_t, (float)log1p(-alpha));
+                learned = expf(log_t - log_t_y);
+                log_t = log_t_y;
+            }
+            const float t = expf(log_t), g = log_t - log_s, p = e[candidates[c]] / sum;
+            const float log_p = z[candidates[c]] - top - log_sum, h = (t * (g - log_p) + t - p) * learned;
+            sample_loss += t * g - p * g - (t - s) * log_p;
+            sum_p += p, sum_log_p += log_p, sum_pg += p * g, sum_h += h;
+            at[c] = s - t - p * g;
+            to_row[c] = h;
+        }
+        to_row[m] = s * (rest - L + sum_log_p) - 1 + sum_p;
+        sum_h += to_row[m];
+        for (int64_t c = 0; c < m; c++)
+            to_row[c] -= expf(v[c] - top_v - log_sum_v) * sum_h;
+        to_row[m] -= w_rest * sum_h;
+        samples[b] = (struct sample){top, sum, log_sum, sum_pg - H, s};
+        total += sample_loss;
+    }
+    *loss = (float)(factor * total);
+    return 1;
+}
+
+/* The gradients times *grad and `factor`: grad_z `[n, k]`; grad_q `[classes, m + 1]`, rows added up in the order of
+   samples. */
+void lls_sparse_kl_backward(const float *z, const float *e, const struct sample *samples, const int64_t *candidates,
+                            const float *at, const float *to_row, const int64_t *y, int64_t n, int64_t k,
+                            int64_t classes, int64_t m, const float *grad, double factor, float *grad_z, float *grad_q)
+{
+    const float g = (float)(*grad * factor);
+    memset(grad_q, 0, sizeof(float) * classes * (m + 1));
+    for (int64_t b = 0; b < n; b++, z += k, e += k, grad_z += k, candidates += m, at += m, to_row += m + 1) {
+        const struct sample own = samples[b];
+        const float by = g / own.sum, add = 1 + own.E - own.log_sum, s = g * own.s;
+        SIMD for (int64_t i = 0; i < k; i++) grad_z[i] = by * e[i] * (z[i] - own.top + add) - s;
+        for (int64_t c = 0; c < m; c++)
+            grad_z[candidates[c]] += g * at[c];
+        float *row = grad_q + y[b] * (m + 1);
+        SIMD for (int64_t c = 0; c <= m; c++) row[c] += g * to_row[c];
+    }
+}
