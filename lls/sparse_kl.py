@@ -84,13 +84,13 @@ class _Native(torch.autograd.Function):
         (b, k), n = logits.shape, candidates.shape[1]
         if candidates.shape[0] != b or q.shape[1] != n + 1 or n >= k:
             raise ValueError(f"q of shape {[*q.shape]} and candidates of {[*candidates.shape]} for logits of {b} x {k}")
-        loss, e, samples = logits.new_empty(()), torch.empty_like(logits), logits.new_empty(b, 5)
+        loss, samples = logits.new_empty(()), logits.new_empty(b, 5)
         at, to_row = logits.new_empty(b, n), logits.new_empty(b, n + 1)
         arguments = (logits.data_ptr(), q.data_ptr(), candidates.data_ptr(), y.data_ptr(), b, k, len(q), n)
-        results = (loss.data_ptr(), e.data_ptr(), samples.data_ptr(), at.data_ptr(), to_row.data_ptr())
+        results = (loss.data_ptr(), samples.data_ptr(), at.data_ptr(), to_row.data_ptr())
         if not native.library().lls_sparse_kl(*arguments, alpha, factor, *results):
             raise IndexError(f"a label or a candidate out of range: must be 0 to {k - 1}")
-        ctx.save_for_backward(logits, e, samples, candidates, at, to_row, y)
+        ctx.save_for_backward(logits, samples, candidates, at, to_row, y)
         ctx.factor, ctx.num_classes = factor, len(q)
         return loss
 

@@ -1,6 +1,9 @@
-/* lls/sparse_kl.py on a CPU, in float32. Symbols as there: e is exp(z - top), p is e / sum. */
+/* lls/sparse_kl.py on a CPU, in float32. Symbols as there. What is kept for the backward pass is small: of many classes,
+   exp(z) costs less to compute again than memory does. */
 
 #include "kl.h"
+
+enum { CHUNK = 1024 }; /* classes whose numbers stay in the innermost cache */
 
 /* What the backward pass needs of a sample; log p is z - top - log_sum. */
 struct sample {
@@ -13,11 +16,11 @@ static inline float log_add(float a, float b)
 }
 
 /* loss: `factor` times the sum over the n samples, of logits z `[n, k]`, rows of q `[classes, m + 1]` that y `[n]`
-   chooses, and candidates `[n, m]`. Kept for the backward pass: e `[n, k]`, samples `[n]`, at `[n, m]`, what
-   candidates have besides, and to_row `[n, m + 1]`, the gradient to the row. Returns 0, and has done nothing, if a y
-   or a candidate is no class. */
+   chooses, and candidates `[n, m]`. Kept for the backward pass: samples `[n]`; at `[n, m]`, what candidates' logits
+   get besides; to_row `[n, m + 1]`, the gradient to the row. Returns 0, and has done nothing, if a y or a candidate is
+   no class. */
 int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, const int64_t *y, int64_t n, int64_t k,
-                  int64_t classes, int64_t m, double alpha, double factor, float *loss, float *e,
+                  int64_t classes, int64_t m, double alpha, double factor, float *loss,
                   struct sample *samples, float *at, float *to_row)
 {
     const float log_alpha = (float)log(alpha), log_rest = (float)log((double)(k - m)), rest = (float)(k - m);
@@ -29,17 +32,19 @@ int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, con
         if (candidates[i] < 0 || candidates[i] >= k)
             return 0;
 
-    for (int64_t b = 0; b < n; b++, z += k, e += k, candidates += m, at += m, to_row += m + 1) {
+    for (int64_t b = 0; b < n; b++, z += k, candidates += m, at += m, to_row += m + 1) {
         const float *v = q + y[b] * (m + 1), top = largest(z, k);
-        float sum = 0, sum_ex = 0, sum_x = 0;
-        lower(z, k, top, e);
-        SUM(sum, sum_ex, sum_x) for (int64_t i = 0; i < k; i++)
-        {
-            float x = z[i] - top, exp_x = exponential(e[i]);
-            sum += exp_x;
-            sum_ex += exp_x * x;
-            sum_x += x;
-            e[i] = exp_x;
+        float sum = 0, sum_ex = 0, sum_x = 0, lowered[CHUNK];
+        for (int64_t from = 0; from < k; from += CHUNK) {
+            const int64_t size = k - from < CHUNK ? k - from : CHUNK;
+            lower(z + from, size, top, lowered);
+            SUM(sum, sum_ex, sum_x) for (int64_t i = 0; i < size; i++)
+            {
+                float x = z[from + i] - top, e = exponential(lowered[i]);
+                sum += e;
+                sum_ex += e * x;
+                sum_x += x;
+            }
         }
         const float log_sum = logf(sum), H = sum_ex / sum - log_sum, L = sum_x - k * log_sum;
 
@@ -61,8 +66,8 @@ int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, con
                 learned = expf(log_t - log_t_y);
                 log_t = log_t_y;
             }
-            const float t = expf(log_t), g = log_t - log_s, p = e[candidates[c]] / sum;
-            const float log_p = z[candidates[c]] - top - log_sum, h = (t * (g - log_p) + t - p) * learned;
+            const float t = expf(log_t), g = log_t - log_s, log_p = z[candidates[c]] - top - log_sum;
+            const float p = expf(log_p), h = (t * (g - log_p) + t - p) * learned;
             sample_loss += t * g - p * g - (t - s) * log_p;
             sum_p += p, sum_log_p += log_p, sum_pg += p * g, sum_h += h;
             at[c] = s - t - p * g;
@@ -82,16 +87,23 @@ int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, con
 
 /* The gradients times *grad and `factor`: grad_z `[n, k]`; grad_q `[classes, m + 1]`, rows added up in the order of
    samples. */
-void lls_sparse_kl_backward(const float *z, const float *e, const struct sample *samples, const int64_t *candidates,
+void lls_sparse_kl_backward(const float *z, const struct sample *samples, const int64_t *candidates,
                             const float *at, const float *to_row, const int64_t *y, int64_t n, int64_t k,
                             int64_t classes, int64_t m, const float *grad, double factor, float *grad_z, float *grad_q)
 {
     const float g = (float)(*grad * factor);
     memset(grad_q, 0, sizeof(float) * classes * (m + 1));
-    for (int64_t b = 0; b < n; b++, z += k, e += k, grad_z += k, candidates += m, at += m, to_row += m + 1) {
+    for (int64_t b = 0; b < n; b++, z += k, grad_z += k, candidates += m, at += m, to_row += m + 1) {
         const struct sample own = samples[b];
         const float by = g / own.sum, add = 1 + own.E - own.log_sum, s = g * own.s;
-        SIMD for (int64_t i = 0; i < k; i++) grad_z[i] = by * e[i] * (z[i] - own.top + add) - s;
+        for (int64_t from = 0; from < k; from += CHUNK) {
+            const int64_t to = k - from < CHUNK ? k : from + CHUNK;
+            lower(z + from, to - from, own.top, grad_z + from);
+            SIMD for (int64_t i = from; i < to; i++)
+            {
+                grad_z[i] = by * exponential(grad_z[i]) * (z[i] - own.top + add) - s;
+            }
+        }
         for (int64_t c = 0; c < m; c++)
             grad_z[candidates[c]] += g * at[c];
         float *row = grad_q + y[b] * (m + 1);
