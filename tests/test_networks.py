@@ -3,11 +3,13 @@
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from lls.build import build_method, build_network
 from lls.composition import options
 from lls.config import compose
 from lls.errors import UserError
+from lls.networks import Network
 
 COUNTS = {  # (network, channels, size, classes): trainable parameters
     ("resnet18", 3, 64, 200): 11_578_632,
@@ -193,3 +195,19 @@ def test_a_width_that_leaves_nothing(network, width):
     cfg = compose(["dataset=cifar100", f"network={network}", f"network.width={width}"])
     with pytest.raises(UserError, match=rf"network.width={width}: must be a number of at least"):
         build_network(cfg.network, 100, 3, 32)
+
+
+@pytest.mark.parametrize("name", ["lenet", "alexnet"])
+def test_relu_after_the_pooling_is_relu_before_it(name):
+    """To the bit: values, and the gradients of all weights."""
+    net, x = build(name, 3, 32, 10), torch.randn(8, 3, 32, 32)
+    layers = [*net.trunk]
+    for i in [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]:
+        layers[i : i + 2] = layers[i + 1], layers[i]
+    assert [type(layer) for layer in layers[:3]] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d]
+    usual = Network(nn.Sequential(*layers), net.neck, net.classifier)
+    found = []
+    for way in (net, usual):
+        logits, _ = way(x)
+        found.append((logits, *torch.autograd.grad(logits.square().sum(), [*net.parameters()])))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*found, strict=True))
