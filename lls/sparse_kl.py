@@ -27,7 +27,8 @@ def sparse_symmetric_kl(
 
     logits: `[B, K]`; q: `[K, n+1]` logits, the last of them the shared rest's, at 0 as heavy as its K-n classes at 0;
     candidates: `[B, n]` classes, the true one first, n < K; y: `[B]`. Returns a scalar, differentiable once."""
-    way = _Native if native.suits(logits, q, y) and candidates.dtype == torch.int64 else _SparseKL
+    plain = candidates.is_cpu and candidates.dtype == torch.int64 and candidates.dim() == 2
+    way = _Native if plain and native.suits(logits, q, y) else _SparseKL
     return way.apply(logits, q, candidates, y, alpha, scale / len(y))
 
 

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -97,6 +99,19 @@ def test_ways_are_timed_in_processes_of_their_own():
     assert not first.process.is_alive()
     with Apart(_counter, "x") as third, pytest.raises(RuntimeError, match="TypeError"):
         third()
+    with Apart(_ends, 3) as fourth, pytest.raises(RuntimeError, match="status 3"):
+        fourth()
+    with Apart(_counter, 5) as fifth:
+        fifth()
+        os.kill(fifth.process.pid, signal.SIGSTOP)
+        fifth.pipe.send(None)  # which it never reads
+        fifth.process.kill()
+        with pytest.raises(RuntimeError, match="status -9"):
+            fifth()
+
+
+def _ends(status):
+    return lambda: os._exit(status)
 
 
 def _counter(start):

@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import os
 import platform
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from lls import machine, native
 from lls.methods.lls_topn import LLSTopN
@@ -66,6 +68,42 @@ def losses(z: Tensor, q: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @compiled
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
+@pytest.mark.parametrize("masked", ["z", "q"])
+def test_a_class_masked_with_the_least_float(masked, alpha):
+    torch.manual_seed(0)
+    of, y = {"z": normal(16, 5), "q": normal(5, 5)}, torch.arange(16) % 4
+    of[masked].data[:, 4] = torch.finfo(torch.float32).min
+    want_of = {name: exact(tensor) for name, tensor in of.items()}
+    (ours,) = torch.autograd.grad(symmetric_kl(of["z"], of["q"], y, alpha), of[masked])
+    (want,) = torch.autograd.grad(symmetric_kl(want_of["z"], want_of["q"], y, alpha), want_of[masked])
+    torch.testing.assert_close(ours.double(), want, rtol=1e-5, atol=1e-6)
+
+
+@compiled
+def test_a_true_class_whose_soft_label_is_0():
+    torch.manual_seed(0)
+    q = torch.zeros(5, 5).fill_diagonal_(-200).requires_grad_()
+    symmetric_kl(normal(5, 5), q, torch.arange(5), 1.0).backward()
+    assert torch.isfinite(q.grad).all()
+
+
+@compiled
+@pytest.mark.filterwarnings("ignore:.*lru_cache")
+def test_what_pytorch_traces_or_refuses_is_left_to_it():
+    z, q, y = normal(4, 5).detach(), normal(5, 5).detach(), torch.tensor([0, 1, 2, 4])
+    traced = make_fx(lambda z: torch.stack(losses(z, q, y)))(z)
+    graph = torch.compile(lambda z: torch.stack(losses(z, q, y)), backend="eager", fullgraph=True)
+    for way in (traced, graph):
+        torch.testing.assert_close(way(2 * z), torch.stack(losses(2 * z, q, y)))
+    torch.testing.assert_close(symmetric_kl(torch._neg_view(-z), q, y), symmetric_kl(z, q, y))
+    others = y[:, None, None].expand(-1, 2, 1)
+    with pytest.raises(RuntimeError):
+        sparse_symmetric_kl(z, q[:, :3], others, y)
+    sparse_symmetric_kl(z, q[:, :3], others[..., 0].to("meta"), y)  # in no memory
+
+
+@compiled
 def test_arguments_in_another_order_of_memory_are_left_alone():
     z, q, y = normal(5, 8).detach(), normal(5, 5).detach(), torch.arange(16)[::2] % 5
     before = z.clone(), q.clone()
@@ -120,7 +158,8 @@ def test_compiled_once_whoever_is_first(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("CC", "false"), ("CC", "no-such-compiler"), ("LLS_NATIVE", "0"), ("XDG_CACHE_HOME", "{file}")]
+    ("name", "value"),
+    [("CC", "false"), ("CC", "no-such-compiler"), ("CC", 'cc "'), ("LLS_NATIVE", "0"), ("XDG_CACHE_HOME", "{file}")],
 )
 def test_without_a_compiler_pytorch_does_it(name, value, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("not a folder")
@@ -133,9 +172,28 @@ def test_without_a_compiler_pytorch_does_it(name, value, monkeypatch, tmp_path):
         loss.backward()
 
 
+def test_a_user_without_a_home(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(native.Path, "home", home)
+    assert native.library.__wrapped__() is None
+
+
+@compiled
+def test_a_library_is_on_the_disk_before_it_has_its_name(monkeypatch, tmp_path):
+    done, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("sync"), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("name"), replace(*paths)))
+    native.library.__wrapped__()
+    assert done == ["sync", "name"]
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
 def test_memory_once_used_is_kept():
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # this process may have trained, and keep its memory
     with context.Pool(1) as pool:
         before, after = pool.apply(_page_faults)
     assert before > 10_000

@@ -23,7 +23,8 @@ class Apart:
         try:
             self.pipe.send(None)
             result, error = self.pipe.recv()
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
+            self.process.join(FAREWELL)  # before which its status is unknown
             raise RuntimeError(f"a timed process has ended with status {self.process.exitcode}") from None
         if error is not None:
             raise RuntimeError(error)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 SOURCES = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O3", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
@@ -37,7 +38,9 @@ def suits(logits: Tensor, q: Tensor, y: Tensor) -> bool:
     """Whether the C functions can have these: float32 logits and Q of two dimensions and `[B]` labels, on the CPU. What
     PyTorch would refuse is left to it, as is what it traces."""
     return (
-        type(logits) is Tensor
+        not torch.compiler.is_compiling()
+        and not is_in_torch_dispatch_mode()
+        and type(logits) is Tensor
         and logits.is_cpu
         and logits.dtype == q.dtype == torch.float32
         and y.dtype == torch.int64
@@ -45,7 +48,7 @@ def suits(logits: Tensor, q: Tensor, y: Tensor) -> bool:
         and y.is_cpu
         and logits.dim() == q.dim() == 2
         and y.shape == logits.shape[:1]
-        and not torch.compiler.is_compiling()
+        and not (logits.is_neg() or q.is_neg())  # in memory with the other sign
         and library() is not None
     )
 
@@ -53,21 +56,28 @@ def suits(logits: Tensor, q: Tensor, y: Tensor) -> bool:
 @cache
 def library() -> ctypes.CDLL | None:
     """The C functions, compiled if they were not yet; None where that is not possible or not wanted."""
-    compiler = (
-        shlex.split(os.environ.get("CC", "")) or [name for name in ("cc", "gcc", "clang") if shutil.which(name)][:1]
-    )
-    if os.environ.get("LLS_NATIVE") == "0" or os.name != "posix" or not compiler:
+    if os.environ.get("LLS_NATIVE") == "0" or os.name != "posix":
         return None
     avx2 = platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability().startswith("AVX")
-    command = [*compiler, *FLAGS, *(AVX2 if avx2 else ()), "-shared", "-fPIC"]
     try:
+        command = [*_compiler(), *FLAGS, *(AVX2 if avx2 else ()), "-shared", "-fPIC"]
         found = ctypes.CDLL(str(_compiled(command)))
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError, ValueError, RuntimeError):  # the last for a user without a home
         return None
     for name, (result, arguments) in FUNCTIONS.items():
         function = getattr(found, name)
         function.restype, function.argtypes = result, arguments
     return found
+
+
+def _compiler() -> list[str]:
+    """The words that call it. OSError where there is none; ValueError for a CC with an open quote."""
+    if words := shlex.split(os.environ.get("CC", "")):
+        return words
+    for name in ("cc", "gcc", "clang"):
+        if shutil.which(name):
+            return [name]
+    raise FileNotFoundError("no C compiler")
 
 
 def _compiled(command: list[str]) -> Path:
@@ -84,5 +94,7 @@ def _compiled(command: list[str]) -> Path:
             made = Path(own, "native.so")
             files = [str(path) for path in sources if path.suffix == ".c"]
             subprocess.run([*command, "-o", made, *files, "-lm"], check=True, capture_output=True, timeout=60)
+            with open(made, "rb+") as file:
+                os.fsync(file.fileno())  # a library cut short by a power failure would kill whoever loads it
             os.replace(made, library)
     return library

@@ -1,4 +1,4 @@
-/* What the losses share: softmax in loops that every compiler vectorizes. */
+/* What the losses share: softmax in loops that GCC vectorizes, and Clang all but the first. */
 
 #include <math.h>
 #include <stdint.h>
@@ -16,15 +16,16 @@ static inline float largest(const float *restrict x, int64_t k)
     return most;
 }
 
-/* x - top, but not below -87, where exp() leaves what a float can hold; NaN stays NaN. A loop of its own: in one with
-   exponential(), compilers make it a branch. */
+/* x - top, but not below -88, of which exponential() is 0; NaN stays NaN. A loop of its own: in one with exponential(),
+   compilers make it a branch. */
 static inline void lower(const float *restrict x, int64_t k, float top, float *restrict out)
 {
-    SIMD for (int64_t i = 0; i < k; i++) out[i] = x[i] - top < -87.0f ? -87.0f : x[i] - top;
+    SIMD for (int64_t i = 0; i < k; i++) out[i] = x[i] - top < -88.0f ? -88.0f : x[i] - top;
 }
 
-/* exp(x) for x in -87..0, to 2 units in the last place: 2^n from its bits, and for what is left, at most log(2)/2, the
-   polynomial of Cephes. */
+/* exp(x) for x in -88..0, to 2 units in the last place: 2^n from its bits, and for what is left, at most log(2)/2, the
+   polynomial of Cephes. From -87.7 down, where a float has no such 2^n, its bits are those of 0: were there anything,
+   times a logit of -1e38 it would count. */
 static inline float exponential(float x)
 {
     int32_t n = (int32_t)(x * 1.44269504f - 0.5f);

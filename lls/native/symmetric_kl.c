@@ -77,7 +77,8 @@ int lls_symmetric_kl(const float *z, const float *q, const int64_t *y, int64_t n
 
         const float p = to_z[c], q_y = to_q[c], t = s.alpha * (q_y + odds), d = t - p;
         const float log_t = odds > 0 ? logf(q_y + odds) : s.v[c] - s.top_v - s.log_v; /* t by alpha, as in other M */
-        const float m = log_t - (s.z[c] - s.top_z - s.log_z), h = (d + t * m) * (q_y / (q_y + odds));
+        const float m = log_t - (s.z[c] - s.top_z - s.log_z);
+        const float h = (d + t * m) * (odds > 0 ? q_y / (q_y + odds) : 1); /* q_y may be 0 */
         const struct sums all = {low.loss + high.loss + d * m, low.pm + high.pm + p * m, low.h + high.h + h};
 
         differentiate(s, to_z, to_q, 0, c, all);
