@@ -1,6 +1,5 @@
 """The losses in C: what PyTorch computes in float64, and nothing else where there is no compiler for them."""
 
-import ctypes
 import multiprocessing
 import os
 import platform
@@ -200,17 +199,10 @@ def test_memory_once_used_is_kept():
     assert after < 100
 
 
-def _give_back(on: torch.device) -> None:
-    """As glibc does by itself, and this process did until a test trained something in it."""
-    libc = ctypes.CDLL(None)
-    libc.mallopt(machine.M_MMAP_MAX, 65_536)
-    libc.mallopt(machine.M_TRIM_THRESHOLD, 128 << 10)
-
-
 def _page_faults() -> list[int]:
     """Of the last of ten times that 80 MB are used and freed, as is and kept: it takes a few until all have a place."""
     counts = []
-    for keep in (_give_back, machine.keep_memory):
+    for keep in (lambda on: None, machine.keep_memory):
         keep(torch.device("cpu"))
         for _ in range(10):
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
