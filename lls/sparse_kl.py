@@ -100,9 +100,18 @@ class _Native(torch.autograd.Function):
         _once()
         saved = ctx.saved_tensors
         logits, to_row = saved[0], saved[-2]
-        (b, k), (_, width), factor = logits.shape, to_row.shape, grad.item() * ctx.factor
+        (b, k), (_, width), grad = logits.shape, to_row.shape, grad.contiguous()
         grad_z, grad_q = torch.empty_like(logits), to_row.new_empty(ctx.num_classes, width)
-        arguments = (b, k, ctx.num_classes, width - 1, factor, grad_z.data_ptr(), grad_q.data_ptr())
+        arguments = (
+            b,
+            k,
+            ctx.num_classes,
+            width - 1,
+            grad.data_ptr(),
+            ctx.factor,
+            grad_z.data_ptr(),
+            grad_q.data_ptr(),
+        )
         native.library().lls_sparse_kl_backward(*(tensor.data_ptr() for tensor in saved), *arguments)
         return grad_z, grad_q, None, None, None, None
 

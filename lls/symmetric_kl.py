@@ -82,9 +82,9 @@ class _Native(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         _once()
         to_z, to_q, y = ctx.saved_tensors
-        (b, k), factor = to_z.shape, grad.item() * ctx.factor
+        (b, k), grad = to_z.shape, grad.contiguous()
         grad_z, grad_q = torch.empty_like(to_z), to_q.new_empty(k, k)
-        arguments = (to_z.data_ptr(), to_q.data_ptr(), y.data_ptr(), b, k, factor)
+        arguments = (to_z.data_ptr(), to_q.data_ptr(), y.data_ptr(), b, k, grad.data_ptr(), ctx.factor)
         native.library().lls_symmetric_kl_backward(*arguments, grad_z.data_ptr(), grad_q.data_ptr())
         return grad_z, grad_q, None, None, None
 

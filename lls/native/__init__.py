@@ -28,9 +28,9 @@ AVX2 = ("-mavx2", "-mfma")  # what PyTorch's own kernels ask for; not all that t
 pointer, count, number = c_void_p, c_int64, c_double
 FUNCTIONS = {
     "lls_symmetric_kl": (c_int, [pointer] * 3 + [count] * 2 + [number] * 2 + [pointer] * 3),
-    "lls_symmetric_kl_backward": (None, [pointer] * 3 + [count] * 2 + [number] + [pointer] * 2),
+    "lls_symmetric_kl_backward": (None, [pointer] * 3 + [count] * 2 + [pointer, number] + [pointer] * 2),
     "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 4),
-    "lls_sparse_kl_backward": (None, [pointer] * 6 + [count] * 4 + [number] + [pointer] * 2),
+    "lls_sparse_kl_backward": (None, [pointer] * 6 + [count] * 4 + [pointer, number] + [pointer] * 2),
 }
 
 

@@ -85,13 +85,13 @@ int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, con
     return 1;
 }
 
-/* The gradients times `factor`: grad_z `[n, k]`; grad_q `[classes, m + 1]`, rows added up in the order of
+/* The gradients times *grad and `factor`: grad_z `[n, k]`; grad_q `[classes, m + 1]`, rows added up in the order of
    samples. */
 void lls_sparse_kl_backward(const float *z, const struct sample *samples, const int64_t *candidates,
                             const float *at, const float *to_row, const int64_t *y, int64_t n, int64_t k,
-                            int64_t classes, int64_t m, double factor, float *grad_z, float *grad_q)
+                            int64_t classes, int64_t m, const float *grad, double factor, float *grad_z, float *grad_q)
 {
-    const float g = (float)factor;
+    const float g = (float)(*grad * factor);
     memset(grad_q, 0, sizeof(float) * classes * (m + 1));
     for (int64_t b = 0; b < n; b++, z += k, grad_z += k, candidates += m, at += m, to_row += m + 1) {
         const struct sample own = samples[b];

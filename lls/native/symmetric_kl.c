@@ -91,11 +91,11 @@ int lls_symmetric_kl(const float *z, const float *q, const int64_t *y, int64_t n
     return 1;
 }
 
-/* The gradients times `factor`: grad_z `[n, k]`; grad_q `[k, k]`, rows added up in the order of samples. */
+/* The gradients times *grad and `factor`: grad_z `[n, k]`; grad_q `[k, k]`, rows added up in the order of samples. */
 void lls_symmetric_kl_backward(const float *to_z, const float *to_q, const int64_t *y, int64_t n, int64_t k,
-                               double factor, float *grad_z, float *grad_q)
+                               const float *grad, double factor, float *grad_z, float *grad_q)
 {
-    const float g = (float)factor;
+    const float g = (float)(*grad * factor);
     SIMD for (int64_t i = 0; i < n * k; i++) grad_z[i] = g * to_z[i];
     memset(grad_q, 0, sizeof(float) * k * k);
     for (int64_t b = 0; b < n; b++, to_q += k) {
