@@ -12,8 +12,7 @@ class Apart:
     `build` is called once, before the first turn. Raises RuntimeError for what goes wrong there."""
 
     def __init__(self, build: Callable[..., Callable[[], object]], *arguments: object):
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["lls.bench.loops"])  # torch is imported once
+        context = multiprocessing.get_context("spawn")  # from nothing, as a user's would be
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, build, arguments))
         self.process.start()
