@@ -3,6 +3,7 @@
 The runs are processes, forked from one that a session of tests starts once."""
 
 import fcntl
+import multiprocessing
 import os
 import pty
 import re
@@ -348,8 +349,10 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
     assert f"25 epochs on cpu, {kept} of them done" in log_of(long).read_text()
 
 
-def test_two_runners_share_a_folder(run_of):
+def test_two_runners_share_a_folder(run_of, monkeypatch):
     """Each run is trained once; both runners end when all are done."""
+    # Two runners in one process are this test's own idea: multiprocessing would let each reap the other's processes.
+    monkeypatch.setattr(multiprocessing.process, "_cleanup", lambda: None)
     pairs = [[run_of(f"seed={seed}", "method=kd") for seed in range(3)] for _ in range(2)]
     teachers = [needs(run) for runs in pairs for run in runs]  # now: Hydra composes in one thread at a time
     failures = []
