@@ -77,43 +77,37 @@ class _SparseKL(torch.autograd.Function):
 
 
 class _Native(torch.autograd.Function):
-    """The same in C."""
+    """The same in C, where the gradients come with the value; they are made a second time for a graph that is kept."""
 
     @staticmethod
     def forward(ctx, logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
-        logits, q, candidates, y = logits.contiguous(), q.contiguous(), candidates.contiguous(), y.contiguous()
-        (b, k), n = logits.shape, candidates.shape[1]
-        if candidates.shape[0] != b or q.shape[1] != n + 1 or n >= k:
-            raise ValueError(f"q of shape {[*q.shape]} and candidates of {[*candidates.shape]} for logits of {b} x {k}")
-        loss, samples = logits.new_empty(()), logits.new_empty(b, 5)
-        at, to_row = logits.new_empty(b, n), logits.new_empty(b, n + 1)
-        arguments = (logits.data_ptr(), q.data_ptr(), candidates.data_ptr(), y.data_ptr(), b, k, len(q), n)
-        results = (loss.data_ptr(), samples.data_ptr(), at.data_ptr(), to_row.data_ptr())
-        if not native.library().lls_sparse_kl(*arguments, alpha, factor, *results):
-            raise IndexError(f"a label or a candidate out of range: must be 0 to {k - 1}")
-        ctx.save_for_backward(logits, samples, candidates, at, to_row, y)
-        ctx.factor, ctx.num_classes = factor, len(q)
+        ctx.save_for_backward(logits, q, candidates, y)
+        ctx.rest = alpha, factor
+        loss, *ctx.gradients = _in_c(logits, q, candidates, y, *ctx.rest)
         return loss
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         _once()
-        saved = ctx.saved_tensors
-        logits, to_row = saved[0], saved[-2]
-        (b, k), (_, width), grad = logits.shape, to_row.shape, grad.contiguous()
-        grad_z, grad_q = torch.empty_like(logits), to_row.new_empty(ctx.num_classes, width)
-        arguments = (
-            b,
-            k,
-            ctx.num_classes,
-            width - 1,
-            grad.data_ptr(),
-            ctx.factor,
-            grad_z.data_ptr(),
-            grad_q.data_ptr(),
-        )
-        native.library().lls_sparse_kl_backward(*(tensor.data_ptr() for tensor in saved), *arguments)
-        return grad_z, grad_q, None, None, None, None
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            _, *gradients = _in_c(*ctx.saved_tensors, *ctx.rest)
+        return *native.scaled(gradients, grad), None, None, None, None
+
+
+def _in_c(
+    logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, factor: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss and its gradients to logits and Q."""
+    logits, q, candidates, y = logits.contiguous(), q.contiguous(), candidates.contiguous(), y.contiguous()
+    (b, k), n = logits.shape, candidates.shape[1]
+    if candidates.shape[0] != b or q.shape[1] != n + 1 or n >= k:
+        raise ValueError(f"q of shape {[*q.shape]} and candidates of {[*candidates.shape]} for logits of {b} x {k}")
+    loss, grad_z, grad_q = logits.new_empty(()), torch.empty_like(logits), torch.empty_like(q)
+    arguments = (logits.data_ptr(), q.data_ptr(), candidates.data_ptr(), y.data_ptr(), b, k, len(q), n, alpha, factor)
+    code = native.library().lls_sparse_kl(*arguments, loss.data_ptr(), grad_z.data_ptr(), grad_q.data_ptr())
+    native.check(code, f"a label or a candidate out of range: must be 0 to {k - 1}")
+    return loss, grad_z, grad_q
 
 
 def _once() -> None:

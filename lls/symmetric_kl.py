@@ -61,32 +61,38 @@ class _SymmetricKL(torch.autograd.Function):
 
 
 class _Native(torch.autograd.Function):
-    """The same in C."""
+    """The same in C, where the gradients come with the value; they are made a second time for a graph that is kept."""
 
     @staticmethod
     def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
-        logits, q_logits, y = logits.contiguous(), q_logits.contiguous(), y.contiguous()
-        (b, k), (classes, width) = logits.shape, q_logits.shape
-        if not k == classes == width:
-            raise ValueError(f"q of shape {classes} x {width} for {k} classes: must be {k} x {k}")
-        loss, to_z, to_q = logits.new_empty(()), torch.empty_like(logits), torch.empty_like(logits)
-        arguments = (logits.data_ptr(), q_logits.data_ptr(), y.data_ptr(), b, k, alpha, factor)
-        results = (loss.data_ptr(), to_z.data_ptr(), to_q.data_ptr())
-        if not native.library().lls_symmetric_kl(*arguments, *results):
-            raise IndexError(f"a label out of range: must be 0 to {k - 1}")
-        ctx.save_for_backward(to_z, to_q, y)
-        ctx.factor = factor
+        ctx.save_for_backward(logits, q_logits, y)
+        ctx.rest = alpha, factor, ctx.needs_input_grad[1]
+        loss, *ctx.gradients = _in_c(logits, q_logits, y, *ctx.rest)
         return loss
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         _once()
-        to_z, to_q, y = ctx.saved_tensors
-        (b, k), grad = to_z.shape, grad.contiguous()
-        grad_z, grad_q = torch.empty_like(to_z), to_q.new_empty(k, k)
-        arguments = (to_z.data_ptr(), to_q.data_ptr(), y.data_ptr(), b, k, grad.data_ptr(), ctx.factor)
-        native.library().lls_symmetric_kl_backward(*arguments, grad_z.data_ptr(), grad_q.data_ptr())
-        return grad_z, grad_q, None, None, None
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            _, *gradients = _in_c(*ctx.saved_tensors, *ctx.rest)
+        return *native.scaled(gradients, grad), None, None, None
+
+
+def _in_c(
+    logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float, to_q: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The loss and its gradients to logits and, if wanted, Q."""
+    logits, q_logits, y = logits.contiguous(), q_logits.contiguous(), y.contiguous()
+    (b, k), (classes, width) = logits.shape, q_logits.shape
+    if not k == classes == width:
+        raise ValueError(f"q of shape {classes} x {width} for {k} classes: must be {k} x {k}")
+    grad_q = torch.empty_like(q_logits) if to_q else None
+    loss, grad_z = logits.new_empty(()), torch.empty_like(logits)
+    arguments = (logits.data_ptr(), q_logits.data_ptr(), y.data_ptr(), b, k, alpha, factor)
+    results = (loss.data_ptr(), grad_z.data_ptr(), grad_q.data_ptr() if to_q else None)
+    native.check(native.library().lls_symmetric_kl(*arguments, *results), f"a label out of range: must be 0 to {k - 1}")
+    return loss, grad_z, grad_q
 
 
 def _once() -> None:

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from ctypes import c_double, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -28,9 +29,8 @@ AVX2 = ("-mavx2", "-mfma")  # what PyTorch's own kernels ask for; not all that t
 pointer, count, number = c_void_p, c_int64, c_double
 FUNCTIONS = {
     "lls_symmetric_kl": (c_int, [pointer] * 3 + [count] * 2 + [number] * 2 + [pointer] * 3),
-    "lls_symmetric_kl_backward": (None, [pointer] * 3 + [count] * 2 + [pointer, number] + [pointer] * 2),
-    "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 4),
-    "lls_sparse_kl_backward": (None, [pointer] * 6 + [count] * 4 + [pointer, number] + [pointer] * 2),
+    "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 3),
+    "lls_scale": (None, [pointer, count, pointer]),
 }
 
 
@@ -68,6 +68,24 @@ def library() -> ctypes.CDLL | None:
         function = getattr(found, name)
         function.restype, function.argtypes = result, arguments
     return found
+
+
+def check(code: int, out_of_range: str) -> None:
+    """The error that a function returned: IndexError with this text, or MemoryError."""
+    if code:
+        raise IndexError(out_of_range) if code == 1 else MemoryError("no memory for a row of the loss")
+
+
+def scaled(gradients: Sequence[Tensor | None], by: Tensor) -> list[Tensor | None]:
+    """These, of which nothing else knows, times a scalar. It is nearly always 1, but only C can look without waiting."""
+    try:
+        factor = by.data_ptr()
+    except RuntimeError:  # a batch of scalars, of is_grads_batched
+        return [None if gradient is None else gradient * by for gradient in gradients]
+    for gradient in gradients:
+        if gradient is not None:
+            library().lls_scale(gradient.data_ptr(), gradient.numel(), factor)
+    return list(gradients)
 
 
 def _compiler() -> list[str]:

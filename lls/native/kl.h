@@ -1,13 +1,26 @@
 /* What the losses share: softmax in loops that GCC vectorizes, and Clang all but the first. */
 
+#pragma once
+
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TEXT(...) #__VA_ARGS__
 #define SIMD _Pragma("omp simd")
 #define SUM(...) _Pragma(TEXT(omp simd reduction(+ : __VA_ARGS__)))
 #define MAX(...) _Pragma(TEXT(omp simd reduction(max : __VA_ARGS__)))
+
+enum { DONE, OUT_OF_RANGE, OUT_OF_MEMORY }; /* what a loss returns */
+
+static inline int in_range(const int64_t *classes, int64_t n, int64_t k)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (classes[i] < 0 || classes[i] >= k)
+            return 0;
+    return 1;
+}
 
 static inline float largest(const float *restrict x, int64_t k)
 {
@@ -16,16 +29,12 @@ static inline float largest(const float *restrict x, int64_t k)
     return most;
 }
 
-/* x - top, but not below -88, of which exponential() is 0; NaN stays NaN. A loop of its own: in one with exponential(),
-   compilers make it a branch. */
-static inline void lower(const float *restrict x, int64_t k, float top, float *restrict out)
-{
-    SIMD for (int64_t i = 0; i < k; i++) out[i] = x[i] - top < -88.0f ? -88.0f : x[i] - top;
-}
+#define LOWEST -88.0f /* what exponential() has to be given for less: of it, it is 0 */
 
-/* exp(x) for x in -88..0, to 2 units in the last place: 2^n from its bits, and for what is left, at most log(2)/2, the
-   polynomial of Cephes. From -87.7 down, where a float has no such 2^n, its bits are those of 0: were there anything,
-   times a logit of -1e38 it would count. */
+/* exp(x) for x in LOWEST..0 and NaN, to 2 units in the last place: 2^n from its bits, and for what is left, at most
+   log(2)/2, the polynomial of Cephes. From -87.7 down, where a float has no such 2^n, its bits are those of 0: were
+   there anything, times a logit of -1e38 it would count. The loop that sees to LOWEST must be another one: compilers
+   make a branch of that there. */
 static inline float exponential(float x)
 {
     int32_t n = (int32_t)(x * 1.44269504f - 0.5f);

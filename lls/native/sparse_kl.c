@@ -1,14 +1,8 @@
-/* lls/sparse_kl.py on a CPU, in float32. Symbols as there. What is kept for the backward pass is small: of many classes,
-   exp(z) costs less to compute again than memory does. */
+/* lls/sparse_kl.py on a CPU, in float32. Symbols as there. */
 
 #include "kl.h"
 
 enum { CHUNK = 1024 }; /* classes whose numbers stay in the innermost cache */
-
-/* What the backward pass needs of a sample; log p is z - top - log_sum. */
-struct sample {
-    float top, sum, log_sum, E, s;
-};
 
 static inline float log_add(float a, float b)
 {
@@ -16,31 +10,33 @@ static inline float log_add(float a, float b)
 }
 
 /* loss: `factor` times the sum over the n samples, of logits z `[n, k]`, rows of q `[classes, m + 1]` that y `[n]`
-   chooses, and candidates `[n, m]`. Kept for the backward pass: samples `[n]`; at `[n, m]`, what candidates' logits
-   get besides; to_row `[n, m + 1]`, the gradient to the row. Returns 0, and has done nothing, if a y or a candidate is
-   no class. */
+   chooses, and candidates `[n, m]`. grad_z `[n, k]`, grad_q `[classes, m + 1]`: its gradients, samples added to the
+   rows in their order. Returns OUT_OF_RANGE, and has done nothing, if a y or a candidate is no class. */
 int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, const int64_t *y, int64_t n, int64_t k,
-                  int64_t classes, int64_t m, double alpha, double factor, float *loss,
-                  struct sample *samples, float *at, float *to_row)
+                  int64_t classes, int64_t m, double alpha, double factor, float *loss, float *grad_z, float *grad_q)
 {
     const float log_alpha = (float)log(alpha), log_rest = (float)log((double)(k - m)), rest = (float)(k - m);
+    const float by = (float)factor;
     double total = 0;
-    for (int64_t b = 0; b < n; b++)
-        if (y[b] < 0 || y[b] >= classes)
-            return 0;
-    for (int64_t i = 0; i < n * m; i++)
-        if (candidates[i] < 0 || candidates[i] >= k)
-            return 0;
+    if (!in_range(y, n, classes) || !in_range(candidates, n * m, k))
+        return OUT_OF_RANGE;
+    float *to_row = malloc(sizeof(float) * (2 * m + 1)), *at = to_row + m + 1;
+    if (!to_row)
+        return OUT_OF_MEMORY;
+    memset(grad_q, 0, sizeof(float) * classes * (m + 1));
 
-    for (int64_t b = 0; b < n; b++, z += k, candidates += m, at += m, to_row += m + 1) {
+    for (int64_t b = 0; b < n; b++, z += k, grad_z += k, candidates += m) {
         const float *v = q + y[b] * (m + 1), top = largest(z, k);
         float sum = 0, sum_ex = 0, sum_x = 0, lowered[CHUNK];
         for (int64_t from = 0; from < k; from += CHUNK) {
             const int64_t size = k - from < CHUNK ? k - from : CHUNK;
-            lower(z + from, size, top, lowered);
+            const float *restrict z_from = z + from;
+            float *restrict exp_z = grad_z + from;
+            SIMD for (int64_t i = 0; i < size; i++) lowered[i] = z_from[i] - top < LOWEST ? LOWEST : z_from[i] - top;
             SUM(sum, sum_ex, sum_x) for (int64_t i = 0; i < size; i++)
             {
-                float x = z[from + i] - top, e = exponential(lowered[i]);
+                float x = z_from[i] - top, e = exponential(lowered[i]);
+                exp_z[i] = e;
                 sum += e;
                 sum_ex += e * x;
                 sum_x += x;
@@ -75,38 +71,18 @@ int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, con
         }
         to_row[m] = s * (rest - L + sum_log_p) - 1 + sum_p;
         sum_h += to_row[m];
+        float *row = grad_q + y[b] * (m + 1);
         for (int64_t c = 0; c < m; c++)
-            to_row[c] -= expf(v[c] - top_v - log_sum_v) * sum_h;
-        to_row[m] -= w_rest * sum_h;
-        samples[b] = (struct sample){top, sum, log_sum, sum_pg - H, s};
+            row[c] += by * (to_row[c] - expf(v[c] - top_v - log_sum_v) * sum_h);
+        row[m] += by * (to_row[m] - w_rest * sum_h);
+
+        const float by_p = by / sum, add = 1 + sum_pg - H - log_sum - top, off = by * s;
+        SIMD for (int64_t i = 0; i < k; i++) grad_z[i] = by_p * grad_z[i] * (z[i] + add) - off;
+        for (int64_t c = 0; c < m; c++)
+            grad_z[candidates[c]] += by * at[c];
         total += sample_loss;
     }
+    free(to_row);
     *loss = (float)(factor * total);
-    return 1;
-}
-
-/* The gradients times *grad and `factor`: grad_z `[n, k]`; grad_q `[classes, m + 1]`, rows added up in the order of
-   samples. */
-void lls_sparse_kl_backward(const float *z, const struct sample *samples, const int64_t *candidates,
-                            const float *at, const float *to_row, const int64_t *y, int64_t n, int64_t k,
-                            int64_t classes, int64_t m, const float *grad, double factor, float *grad_z, float *grad_q)
-{
-    const float g = (float)(*grad * factor);
-    memset(grad_q, 0, sizeof(float) * classes * (m + 1));
-    for (int64_t b = 0; b < n; b++, z += k, grad_z += k, candidates += m, at += m, to_row += m + 1) {
-        const struct sample own = samples[b];
-        const float by = g / own.sum, add = 1 + own.E - own.log_sum, s = g * own.s;
-        for (int64_t from = 0; from < k; from += CHUNK) {
-            const int64_t to = k - from < CHUNK ? k : from + CHUNK;
-            lower(z + from, to - from, own.top, grad_z + from);
-            SIMD for (int64_t i = from; i < to; i++)
-            {
-                grad_z[i] = by * exponential(grad_z[i]) * (z[i] - own.top + add) - s;
-            }
-        }
-        for (int64_t c = 0; c < m; c++)
-            grad_z[candidates[c]] += g * at[c];
-        float *row = grad_q + y[b] * (m + 1);
-        SIMD for (int64_t c = 0; c <= m; c++) row[c] += g * to_row[c];
-    }
+    return DONE;
 }

@@ -3,10 +3,14 @@
 
 #include "kl.h"
 
-/* A sample's logits z and row v = Q_y: log softmax(z) is z - top_z - log_z, and so for v. */
-struct sample {
-    const float *z, *v;
-    float top_z, log_z, top_v, log_v, alpha;
+enum { LANES = 16 };
+
+/* What is known of a sample's classes, in memory of its own, up to a multiple of LANES: there is no rest to go through
+   one by one. What is 0 in all three adds nothing to any sum. */
+struct row {
+    float *restrict p, *restrict q; /* times their sums */
+    float *restrict ratio;          /* log q - log p, but for the same number in all */
+    int64_t k, padded;
 };
 
 /* Sums over classes. */
@@ -14,92 +18,92 @@ struct sums {
     float loss, pm, h;
 };
 
-/* softmax(x) in `out`; returns the log of the sum that it divided by. */
-static inline float softmax(const float *restrict x, int64_t k, float top, float *restrict out)
+/* exp(x) in its place; returns the sum. */
+static inline float exponentials(float *restrict x, int64_t n)
 {
     float sum = 0;
-    lower(x, k, top, out);
-    SUM(sum) for (int64_t i = 0; i < k; i++) sum += out[i] = exponential(out[i]);
-    SIMD for (int64_t i = 0; i < k; i++) out[i] /= sum;
-    return logf(sum);
+    SUM(sum) for (int64_t i = 0; i < n; i++) sum += x[i] = exponential(x[i]);
+    return sum;
 }
 
-/* M of a class that is not y. */
-static inline float log_ratio(const struct sample s, int64_t i)
+static inline void load(struct row of, const float *restrict z, const float *restrict v, float top_z, float top_v)
 {
-    return (s.v[i] - s.top_v) - (s.z[i] - s.top_z) + (s.log_z - s.log_v);
+    SIMD for (int64_t i = 0; i < of.k; i++)
+    {
+        const float x = z[i] - top_z, w = v[i] - top_v;
+        of.p[i] = x < LOWEST ? LOWEST : x;
+        of.q[i] = w < LOWEST ? LOWEST : w;
+        of.ratio[i] = w - x;
+    }
+    for (int64_t i = of.k; i < of.padded; i++)
+        of.p[i] = of.q[i] = LOWEST, of.ratio[i] = 0;
 }
 
-/* Adds up classes from..to, none of which is y. */
-static inline struct sums add_up(const struct sample s, const float *restrict p, const float *restrict q, int64_t from,
-                                 int64_t to)
+static inline struct sums add_up(struct row of, float by_p, float by_t, float log_by)
 {
     float loss = 0, pm = 0, h = 0;
-    SUM(loss, pm, h) for (int64_t i = from; i < to; i++)
+    SUM(loss, pm, h) for (int64_t i = 0; i < of.padded; i++)
     {
-        float m = log_ratio(s, i), t = s.alpha * q[i], d = t - p[i];
+        const float m = of.ratio[i] + log_by, p = by_p * of.p[i], t = by_t * of.q[i], d = t - p;
         loss += d * m;
-        pm += p[i] * m;
+        pm += p * m;
         h += d + t * m;
     }
     return (struct sums){loss, pm, h};
 }
 
-/* In classes from..to, none of which is y: the gradient to the logits in place of p, and to the row in place of q. */
-static inline void differentiate(const struct sample s, float *restrict p, float *restrict q, int64_t from, int64_t to,
-                                 struct sums all)
+/* `by` times the gradient to the logits, and to the row of Q, which is added to `row`. */
+static inline void differentiate(struct row of, float by_p, float by_q, float log_by, float alpha, struct sums all,
+                                 float by, float *restrict grad_z, float *restrict row)
 {
-    SIMD for (int64_t i = from; i < to; i++)
+    SIMD for (int64_t i = 0; i < of.k; i++)
     {
-        float m = log_ratio(s, i), t = s.alpha * q[i], d = t - p[i];
-        p[i] = -d - p[i] * (m - all.pm);
-        q[i] = d + t * m - q[i] * all.h;
+        const float m = of.ratio[i] + log_by, p = by_p * of.p[i], q = by_q * of.q[i], t = alpha * q, d = t - p;
+        grad_z[i] = by * (-d - p * (m - all.pm));
+        row[i] += by * (d + t * m - q * all.h);
     }
 }
 
-/* loss: `factor` times the sum over the n samples. to_z, to_q: `[n, k]`, the gradients, without the factor, to the
-   logits z `[n, k]` and to the rows of q `[k, k]` that y `[n]` chooses. Returns 0, and has done nothing, if a y is no
-   class. */
+/* loss: `factor` times the sum over the n samples. grad_z `[n, k]`, grad_q `[k, k]`: its gradients to the logits z
+   `[n, k]` and to q `[k, k]`, to whose rows the samples of their classes y `[n]` are added in their order; without
+   grad_q, that is left out. Returns OUT_OF_RANGE, and has done nothing, if a y is no class. */
 int lls_symmetric_kl(const float *z, const float *q, const int64_t *y, int64_t n, int64_t k, double alpha,
-                     double factor, float *loss, float *to_z, float *to_q)
+                     double factor, float *loss, float *grad_z, float *grad_q)
 {
-    const float odds = (float)((1 - alpha) / alpha);
+    const float odds = (float)((1 - alpha) / alpha), a = (float)alpha, by = (float)factor;
+    const int64_t padded = (k + LANES - 1) / LANES * LANES;
     double total = 0;
-    for (int64_t b = 0; b < n; b++)
-        if (y[b] < 0 || y[b] >= k)
-            return 0;
-    for (int64_t b = 0; b < n; b++, z += k, to_z += k, to_q += k) {
+    if (!in_range(y, n, k))
+        return OUT_OF_RANGE;
+    float *memory = calloc(4 * padded, sizeof(float)), *unwanted = memory + 3 * padded;
+    if (!memory)
+        return OUT_OF_MEMORY;
+    const struct row of = {memory, memory + padded, memory + 2 * padded, k, padded};
+    if (grad_q)
+        memset(grad_q, 0, sizeof(float) * k * k);
+
+    for (int64_t b = 0; b < n; b++, z += k, grad_z += k) {
         const int64_t c = y[b];
-        struct sample s = {.z = z, .v = q + c * k, .alpha = (float)alpha};
-        s.top_z = largest(s.z, k), s.top_v = largest(s.v, k);
-        s.log_z = softmax(s.z, k, s.top_z, to_z), s.log_v = softmax(s.v, k, s.top_v, to_q);
-        const struct sums low = add_up(s, to_z, to_q, 0, c), high = add_up(s, to_z, to_q, c + 1, k);
+        const float *v = q + c * k, top_z = largest(z, k), top_v = largest(v, k);
+        float *row = grad_q ? grad_q + c * k : unwanted;
+        load(of, z, v, top_z, top_v);
+        const float sum_z = exponentials(of.p, padded), sum_v = exponentials(of.q, padded);
+        const float by_p = 1 / sum_z, by_q = 1 / sum_v, log_z = logf(sum_z), log_v = logf(sum_v);
+        const float p = by_p * of.p[c], q_y = by_q * of.q[c]; /* the true class differs, and is done by itself */
+        of.p[c] = of.q[c] = of.ratio[c] = 0;
+        const struct sums others = add_up(of, by_p, a * by_q, log_z - log_v);
 
-        const float p = to_z[c], q_y = to_q[c], t = s.alpha * (q_y + odds), d = t - p;
-        const float log_t = odds > 0 ? logf(q_y + odds) : s.v[c] - s.top_v - s.log_v; /* t by alpha, as in other M */
-        const float m = log_t - (s.z[c] - s.top_z - s.log_z);
+        const float t = a * (q_y + odds), d = t - p;
+        const float log_t = odds > 0 ? logf(q_y + odds) : v[c] - top_v - log_v; /* t by alpha, as in other M */
+        const float m = log_t - (z[c] - top_z - log_z);
         const float h = (d + t * m) * (odds > 0 ? q_y / (q_y + odds) : 1); /* q_y may be 0 */
-        const struct sums all = {low.loss + high.loss + d * m, low.pm + high.pm + p * m, low.h + high.h + h};
-
-        differentiate(s, to_z, to_q, 0, c, all);
-        differentiate(s, to_z, to_q, c + 1, k, all);
-        to_z[c] = -d - p * (m - all.pm);
-        to_q[c] = h - q_y * all.h;
+        const struct sums all = {others.loss + d * m, others.pm + p * m, others.h + h};
+        differentiate(of, by_p, by_q, log_z - log_v, a, all, by, grad_z, row);
+        grad_z[c] = by * (-d - p * (m - all.pm));
+        row[c] += by * (h - q_y * all.h);
         total += all.loss;
     }
+    free(memory);
     *loss = (float)(factor * total);
-    return 1;
-}
-
-/* The gradients times *grad and `factor`: grad_z `[n, k]`; grad_q `[k, k]`, rows added up in the order of samples. */
-void lls_symmetric_kl_backward(const float *to_z, const float *to_q, const int64_t *y, int64_t n, int64_t k,
-                               const float *grad, double factor, float *grad_z, float *grad_q)
-{
-    const float g = (float)(*grad * factor);
-    SIMD for (int64_t i = 0; i < n * k; i++) grad_z[i] = g * to_z[i];
-    memset(grad_q, 0, sizeof(float) * k * k);
-    for (int64_t b = 0; b < n; b++, to_q += k) {
-        float *row = grad_q + y[b] * k;
-        SIMD for (int64_t i = 0; i < k; i++) row[i] += g * to_q[i];
-    }
+    return DONE;
 }
