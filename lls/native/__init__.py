@@ -1,5 +1,5 @@
-"""The losses in C, for a CPU with a C compiler: one pass over a row that stays in the cache, where PyTorch's operations
-each go through memory and cost more to call than to compute.
+"""What is written in C, for a CPU with a C compiler: the losses, max-pooling, a batch's crops. One pass over numbers
+that stay in the cache, where PyTorch's operations each go through memory and cost more to call than to compute.
 
 They are compiled at the first use, in less than a second, and kept in the user's cache folder. Where there is no
 compiler, or LLS_NATIVE=0 is set, the same formulas are computed in PyTorch.
@@ -31,6 +31,9 @@ FUNCTIONS = {
     "lls_symmetric_kl": (c_int, [pointer] * 3 + [count] * 2 + [number] * 2 + [pointer] * 3),
     "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 3),
     "lls_scale": (None, [pointer, count, pointer]),
+    "lls_max_pool_relu": (c_int, [pointer] + [count] * 4 + [pointer] * 2),
+    "lls_max_pool_relu_backward": (c_int, [pointer] * 2 + [count] * 4 + [pointer]),
+    "lls_windows": (c_int, [pointer] + [count] * 2 + [pointer] * 3 + [count] * 4 + [pointer] * 3),
 }
 
 
@@ -38,18 +41,27 @@ def suits(logits: Tensor, q: Tensor, y: Tensor) -> bool:
     """Whether the C functions can have these: float32 logits and Q of two dimensions and `[B]` labels, on the CPU. What
     PyTorch would refuse is left to it, as is what it traces."""
     return (
-        not torch.compiler.is_compiling()
-        and not is_in_torch_dispatch_mode()
-        and type(logits) is Tensor
-        and logits.is_cpu
-        and logits.dtype == q.dtype == torch.float32
+        plain(logits)
+        and q.dtype == torch.float32
         and y.dtype == torch.int64
         and q.is_cpu
         and y.is_cpu
         and logits.dim() == q.dim() == 2
         and y.shape == logits.shape[:1]
-        and not (logits.is_neg() or q.is_neg())  # in memory with the other sign
+        and not q.is_neg()
         and library() is not None
+    )
+
+
+def plain(x: Tensor) -> bool:
+    """Whether a tensor is float32 in the CPU's memory, and no one is to be told what is done to it."""
+    return (
+        not torch.compiler.is_compiling()
+        and not is_in_torch_dispatch_mode()
+        and type(x) is Tensor
+        and x.is_cpu
+        and x.dtype == torch.float32
+        and not x.is_neg()  # it would be in memory with the other sign
     )
 
 
@@ -70,14 +82,14 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
-def check(code: int, out_of_range: str) -> None:
-    """The error that a function returned: IndexError with this text, or MemoryError."""
+def check(code: int, out_of_range: str = "") -> None:
+    """Raise what a function returned: IndexError with this text, or MemoryError."""
     if code:
-        raise IndexError(out_of_range) if code == 1 else MemoryError("no memory for a row of the loss")
+        raise IndexError(out_of_range) if code == 1 else MemoryError("no memory for a function in C")
 
 
 def scaled(gradients: Sequence[Tensor | None], by: Tensor) -> list[Tensor | None]:
-    """These, of which nothing else knows, times a scalar. It is nearly always 1, but only C can look without waiting."""
+    """These, of which nothing else knows, times a scalar, which is nearly always 1: then nothing is to be done."""
     try:
         factor = by.data_ptr()
     except RuntimeError:  # a batch of scalars, of is_grads_batched
@@ -86,6 +98,19 @@ def scaled(gradients: Sequence[Tensor | None], by: Tensor) -> list[Tensor | None
         if gradient is not None:
             library().lls_scale(gradient.data_ptr(), gradient.numel(), factor)
     return list(gradients)
+
+
+def windows(images: Tensor, image: Tensor, top: Tensor, left: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """scale · images[image, top, left] + shift, as float32 `[B, H, W, C]`. images: uint8 `[N, Y, X, H, W, C]`, the last
+    two without gaps, as (1, C) or (C, 1) strides of X and C; image, top, left: int64 `[B]`, within it; scale, shift:
+    float32 `[C]`."""
+    height, width, channels = images.shape[3:]
+    out = torch.empty(len(image), height, width, channels)
+    of_image, of_row = images.stride()[:2]
+    chosen = (image.data_ptr(), top.data_ptr(), left.data_ptr(), len(image), height, width, channels)
+    by = (scale.data_ptr(), shift.data_ptr(), out.data_ptr())
+    check(library().lls_windows(images.data_ptr(), of_image, of_row, *chosen, *by))
+    return out
 
 
 def _compiler() -> list[str]:

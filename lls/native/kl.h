@@ -1,18 +1,12 @@
-/* What the losses share: softmax in loops that GCC vectorizes, and Clang all but the first. */
+/* What the losses share. */
 
 #pragma once
 
 #include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define TEXT(...) #__VA_ARGS__
-#define SIMD _Pragma("omp simd")
-#define SUM(...) _Pragma(TEXT(omp simd reduction(+ : __VA_ARGS__)))
-#define MAX(...) _Pragma(TEXT(omp simd reduction(max : __VA_ARGS__)))
+#include "simd.h"
 
-enum { DONE, OUT_OF_RANGE, OUT_OF_MEMORY }; /* what a loss returns */
+enum { WORTH = 8192 }; /* logits, from which on threads are worth being woken */
 
 static inline int in_range(const int64_t *classes, int64_t n, int64_t k)
 {
@@ -20,6 +14,15 @@ static inline int in_range(const int64_t *classes, int64_t n, int64_t k)
         if (classes[i] < 0 || classes[i] >= k)
             return 0;
     return 1;
+}
+
+/* In their order, however many threads made them. */
+static inline double sum_in_order(const double *x, int64_t n)
+{
+    double total = 0;
+    for (int64_t i = 0; i < n; i++)
+        total += x[i];
+    return total;
 }
 
 static inline float largest(const float *restrict x, int64_t k)

@@ -1,4 +1,4 @@
-#include "kl.h"
+#include "simd.h"
 
 /* x `[n]` times *by, in place: a pass that a loss nobody scaled can do without. */
 void lls_scale(float *x, int64_t n, const float *by)

@@ -2,8 +2,19 @@
    Symbols as there. */
 
 #include "kl.h"
+#include "threads.h"
 
 enum { LANES = 16 };
+
+struct task {
+    const float *z, *q;
+    const int64_t *y;
+    int64_t n, k;
+    float alpha, factor, odds;
+    float *grad_z, *grad_q; /* grad_q may be NULL */
+    double *losses;         /* of the samples */
+    int failed;
+};
 
 /* What is known of a sample's classes, in memory of its own, up to a multiple of LANES: there is no rest to go through
    one by one. What is 0 in all three adds nothing to any sum. */
@@ -64,46 +75,65 @@ static inline void differentiate(struct row of, float by_p, float by_q, float lo
     }
 }
 
+/* Sample b: returns its loss; its gradients go to where the task has them, that to its row of Q else to `unwanted`. */
+static inline double sample(const struct task *task, int64_t b, struct row of, float *unwanted)
+{
+    const int64_t c = task->y[b], k = task->k;
+    const float *z = task->z + b * k, *v = task->q + c * k, top_z = largest(z, k), top_v = largest(v, k);
+    const float a = task->alpha, odds = task->odds, by = task->factor;
+    float *grad_z = task->grad_z + b * k, *row = task->grad_q ? task->grad_q + c * k : unwanted;
+    load(of, z, v, top_z, top_v);
+    const float sum_z = exponentials(of.p, of.padded), sum_v = exponentials(of.q, of.padded);
+    const float by_p = 1 / sum_z, by_q = 1 / sum_v, log_z = logf(sum_z), log_v = logf(sum_v);
+    const float p = by_p * of.p[c], q_y = by_q * of.q[c]; /* the true class differs, and is done by itself */
+    of.p[c] = of.q[c] = of.ratio[c] = 0;
+    const struct sums others = add_up(of, by_p, a * by_q, log_z - log_v);
+
+    const float t = a * (q_y + odds), d = t - p;
+    const float log_t = odds > 0 ? logf(q_y + odds) : v[c] - top_v - log_v; /* t by alpha, as in other M */
+    const float m = log_t - (z[c] - top_z - log_z);
+    const float h = (d + t * m) * (odds > 0 ? q_y / (q_y + odds) : 1); /* q_y may be 0 */
+    const struct sums all = {others.loss + d * m, others.pm + p * m, others.h + h};
+    differentiate(of, by_p, by_q, log_z - log_v, a, all, by, grad_z, row);
+    grad_z[c] = by * (-d - p * (m - all.pm));
+    row[c] += by * (h - q_y * all.h);
+    return all.loss;
+}
+
+/* A thread has the samples of a range of classes, in their order: these rows of Q are its alone. */
+static void work(void *data)
+{
+    struct task *task = data;
+    const struct share own = own_share();
+    const int64_t k = task->k, first = begin(own, k), last = end(own, k), padded = (k + LANES - 1) / LANES * LANES;
+    float *memory = calloc(4 * padded, sizeof(float));
+    if (!memory) {
+        task->failed = 1;
+        return;
+    }
+    if (task->grad_q)
+        memset(task->grad_q + first * k, 0, sizeof(float) * k * (last - first));
+    const struct row of = {memory, memory + padded, memory + 2 * padded, k, padded};
+    for (int64_t b = 0; b < task->n; b++)
+        if (task->y[b] >= first && task->y[b] < last)
+            task->losses[b] = sample(task, b, of, memory + 3 * padded);
+    free(memory);
+}
+
 /* loss: `factor` times the sum over the n samples. grad_z `[n, k]`, grad_q `[k, k]`: its gradients to the logits z
    `[n, k]` and to q `[k, k]`, to whose rows the samples of their classes y `[n]` are added in their order; without
-   grad_q, that is left out. Returns OUT_OF_RANGE, and has done nothing, if a y is no class. */
+   grad_q, that is left out. Returns DONE, OUT_OF_MEMORY, or OUT_OF_RANGE if a y is no class. */
 int lls_symmetric_kl(const float *z, const float *q, const int64_t *y, int64_t n, int64_t k, double alpha,
                      double factor, float *loss, float *grad_z, float *grad_q)
 {
-    const float odds = (float)((1 - alpha) / alpha), a = (float)alpha, by = (float)factor;
-    const int64_t padded = (k + LANES - 1) / LANES * LANES;
-    double total = 0;
     if (!in_range(y, n, k))
         return OUT_OF_RANGE;
-    float *memory = calloc(4 * padded, sizeof(float)), *unwanted = memory + 3 * padded;
-    if (!memory)
+    struct task task = {z, q, y, n, k, (float)alpha, (float)factor, (float)((1 - alpha) / alpha), grad_z, grad_q,
+                        malloc(sizeof(double) * n), 0};
+    if (!task.losses)
         return OUT_OF_MEMORY;
-    const struct row of = {memory, memory + padded, memory + 2 * padded, k, padded};
-    if (grad_q)
-        memset(grad_q, 0, sizeof(float) * k * k);
-
-    for (int64_t b = 0; b < n; b++, z += k, grad_z += k) {
-        const int64_t c = y[b];
-        const float *v = q + c * k, top_z = largest(z, k), top_v = largest(v, k);
-        float *row = grad_q ? grad_q + c * k : unwanted;
-        load(of, z, v, top_z, top_v);
-        const float sum_z = exponentials(of.p, padded), sum_v = exponentials(of.q, padded);
-        const float by_p = 1 / sum_z, by_q = 1 / sum_v, log_z = logf(sum_z), log_v = logf(sum_v);
-        const float p = by_p * of.p[c], q_y = by_q * of.q[c]; /* the true class differs, and is done by itself */
-        of.p[c] = of.q[c] = of.ratio[c] = 0;
-        const struct sums others = add_up(of, by_p, a * by_q, log_z - log_v);
-
-        const float t = a * (q_y + odds), d = t - p;
-        const float log_t = odds > 0 ? logf(q_y + odds) : v[c] - top_v - log_v; /* t by alpha, as in other M */
-        const float m = log_t - (z[c] - top_z - log_z);
-        const float h = (d + t * m) * (odds > 0 ? q_y / (q_y + odds) : 1); /* q_y may be 0 */
-        const struct sums all = {others.loss + d * m, others.pm + p * m, others.h + h};
-        differentiate(of, by_p, by_q, log_z - log_v, a, all, by, grad_z, row);
-        grad_z[c] = by * (-d - p * (m - all.pm));
-        row[c] += by * (h - q_y * all.h);
-        total += all.loss;
-    }
-    free(memory);
-    *loss = (float)(factor * total);
-    return DONE;
+    share_out(work, &task, n * k > WORTH);
+    *loss = (float)(factor * sum_in_order(task.losses, n));
+    free(task.losses);
+    return task.failed ? OUT_OF_MEMORY : DONE;
 }
