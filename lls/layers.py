@@ -1,7 +1,7 @@
 """Layers as a CPU computes them fastest: the same functions of the same parameters as PyTorch's, computed otherwise.
 
-`quicken` has a network use them. What does not suit them (another device, bfloat16, what is traced or compiled, a shape
-for which it would not pay) they leave to PyTorch.
+`place` has a network on a CPU use them. What does not suit them (another device, bfloat16, what is traced or compiled,
+a shape for which it would not pay) they leave to PyTorch.
 """
 
 from functools import cache
@@ -18,8 +18,16 @@ from lls import native
 PLACES, IMAGES, CHANNELS = 16, 64, 128 * 128
 
 
-def quicken(net: nn.Module) -> None:
-    """Have the layers of `net` that are here in a faster form use it. The parameters stay, and their names."""
+def place(net: nn.Module, device: torch.device) -> nn.Module:
+    """Move `net` to a device, in the form in which it is fastest there. Its parameters keep their names."""
+    net.to(device, memory_format=torch.channels_last)
+    if device.type == "cpu":
+        _quicken(net)
+    return net
+
+
+def _quicken(net: nn.Module) -> None:
+    """Have the layers of `net` that are here in a faster form use it."""
     for module in net.modules():
         if type(module) is nn.Conv2d and _usual(module):
             module.__class__ = Conv2d
@@ -65,8 +73,8 @@ class _Products(torch.autograd.Function):
         y = _new(x, len(x), len(weight), *_places(*ctx.rest))
         y.copy_(bias[:, None, None]) if bias is not None else y.zero_()
         out, rows, taps = y.permute(0, 2, 3, 1), _rows(x), _rows(weight)
-        for place, seen, by in _products(*ctx.rest):
-            out[place].addmm_(rows[seen], taps[by].t())
+        for at, seen, by in _products(*ctx.rest):
+            out[at].addmm_(rows[seen], taps[by].t())
         return y
 
     @staticmethod
@@ -78,11 +86,11 @@ class _Products(torch.autograd.Function):
         rows, taps = _rows(x), _rows(weight)
         grad_x = _new(x, *x.shape).zero_() if to_x else None
         grad_weight = _new(weight, *weight.shape).zero_() if to_weight else None
-        for place, seen, by in _products(*ctx.rest):
+        for at, seen, by in _products(*ctx.rest):
             if to_x:
-                _rows(grad_x)[seen].addmm_(grad[place], taps[by])
+                _rows(grad_x)[seen].addmm_(grad[at], taps[by])
             if to_weight:
-                _rows(grad_weight)[by].addmm_(grad[place].t(), rows[seen])
+                _rows(grad_weight)[by].addmm_(grad[at].t(), rows[seen])
         return grad_x, grad_weight, grad.sum((0, 1, 2)) if to_bias else None, None, None
 
 
@@ -165,7 +173,7 @@ def _products(x: tuple, weight: tuple, stride: tuple, padding: tuple) -> list[tu
     taps `[O, h, w·C]`."""
     c, sides = x[1], []
     for i in (2, 3):
-        firsts = [place * stride[i - 2] - padding[i - 2] for place in range(_places(x, weight, stride, padding)[i - 2])]
+        firsts = [at * stride[i - 2] - padding[i - 2] for at in range(_places(x, weight, stride, padding)[i - 2])]
         inside = [(max(first, 0), min(first + weight[i], x[i])) for first in firsts]
         sides.append([(start, stop, start - first) for first, (start, stop) in zip(firsts, inside, strict=True)])
     everything = slice(None)

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lls import machine
-from lls.layers import quicken
+from lls.layers import place
 from lls.method import Batch, Method
 from lls.networks import Network
 
@@ -148,9 +148,7 @@ class _Tape:
 
 def step_of(cfg: DictConfig, net: Network, method: Method, how: machine.Ways, device: torch.device) -> Step:
     """The step of a configuration's run: network and method go to the device, with SGD as Appendix I has it."""
-    net.to(device, memory_format=torch.channels_last)
-    if device.type == "cpu":
-        quicken(net)
+    place(net, device)
     method.to(device)
     train = cfg.train
     optimizer = torch.optim.SGD(

@@ -15,12 +15,11 @@ from lls.runs import Run, find_run
 
 def measure(run: Run) -> tuple[dict[str, float], dict]:
     """What the network in last.pt scores on the test images, and the row it had then."""
-    import torch
-
     from lls import machine
     from lls.build import build_network
     from lls.data import feed, find
     from lls.evaluate import evaluate
+    from lls.layers import place
 
     cfg = run.cfg
     try:
@@ -34,7 +33,7 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
     machine.set_precision(cfg.machine.precision, device)
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
-    net.to(device, memory_format=torch.channels_last)
+    place(net, device)
     with feed(cfg, find(cfg.dataset, folder), device) as images:
         if images.classes != state["classes"]:
             raise UserError(f"{cfg.dataset.name} has other classes now than when {run.id} was trained")

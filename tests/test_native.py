@@ -1,5 +1,6 @@
 """The losses in C: what PyTorch computes in float64, and nothing else where there is no compiler for them."""
 
+import ctypes
 import multiprocessing
 import os
 import platform
@@ -111,6 +112,35 @@ def test_arguments_in_another_order_of_memory_are_left_alone():
         assert torch.equal(ours, want)
     assert torch.equal(z, before[0])
     assert torch.equal(q, before[1])
+
+
+@compiled
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_bit(threads):
+    torch.manual_seed(0)
+    z, q, y = normal(200, 300), normal(300, 300), torch.randint(300, (200,))
+    candidates = LLSTopN(300, n=8).candidates[y].long()
+    own = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, threads):
+            torch.set_num_threads(number)
+            for loss, of in (
+                (symmetric_kl(z, q, y), (z, q)),
+                (sparse_symmetric_kl(z, q[:, :9], candidates, y), (z, q)),
+            ):
+                found.append([loss, *torch.autograd.grad(loss, of)])
+    finally:
+        torch.set_num_threads(own)
+    for one, other in ((found[0], found[2]), (found[1], found[3])):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@compiled
+def test_threads_are_there():
+    """PyTorch's, where its OpenMP library is GNU's, as in what it publishes for Linux: found by name, not linked."""
+    found = ctypes.CDLL(None)
+    assert native.library().lls_threads() == (torch.get_num_threads() if hasattr(found, "GOMP_parallel") else 1)
 
 
 @compiled

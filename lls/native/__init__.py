@@ -30,6 +30,7 @@ pointer, count, number = c_void_p, c_int64, c_double
 FUNCTIONS = {
     "lls_symmetric_kl": (c_int, [pointer] * 3 + [count] * 2 + [number] * 2 + [pointer] * 3),
     "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 3),
+    "lls_threads": (c_int, []),
     "lls_scale": (None, [pointer, count, pointer]),
     "lls_max_pool_relu": (c_int, [pointer] + [count] * 4 + [pointer] * 2),
     "lls_max_pool_relu_backward": (c_int, [pointer] * 2 + [count] * 4 + [pointer]),

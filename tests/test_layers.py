@@ -1,0 +1,187 @@
+"""The layers of a CPU: PyTorch's own functions, and PyTorch itself for what they do not suit."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lls import layers, native
+from lls.build import build_network
+from lls.config import compose
+from lls.layers import place
+
+CPU = torch.device("cpu")
+compiled = pytest.mark.skipif(native.library() is None, reason="no C compiler")
+
+
+def images(n: int, c: int, height: int, width: int) -> Tensor:
+    return torch.randn(n, c, height, width).to(memory_format=torch.channels_last).requires_grad_()
+
+
+def way(y: Tensor) -> str:
+    """What PyTorch calls the function that made it."""
+    return y.grad_fn.name() if y.grad_fn is not None else ""
+
+
+def exact(layer: nn.Module, x: Tensor, weights: Tensor) -> list[Tensor]:
+    """In float64: what a layer makes of x, and the gradients of that times weights to x and to its parameters."""
+    layer, x = deepcopy(layer).double(), x.detach().double().requires_grad_()
+    y = layer(x)
+    return [y, *torch.autograd.grad((y * weights).sum(), [x, *layer.parameters()])]
+
+
+@pytest.mark.parametrize(
+    ("n", "c", "out", "sides", "keys"),
+    [
+        (64, 192, 384, (2, 2), {"kernel_size": 3, "padding": 1}),
+        (64, 128, 128, (4, 4), {"kernel_size": 3, "padding": 1, "bias": False}),
+        (65, 128, 130, (8, 7), {"kernel_size": (3, 5), "stride": 2, "padding": 1}),
+        (64, 256, 64, (4, 4), {"kernel_size": 5, "padding": 2}),
+        (64, 128, 128, (5, 6), {"kernel_size": 3}),
+        (64, 128, 128, (1, 1), {"kernel_size": (1, 3), "padding": (0, 1)}),
+        (64, 128, 128, (3, 9), {"kernel_size": 2, "stride": (1, 4), "padding": (1, 0)}),
+    ],
+)
+def test_a_convolution_of_a_small_map(n, c, out, sides, keys):
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(c, out, **keys), images(n, c, *sides)
+    weights = torch.randn_like(layer(x))
+    want = exact(layer, x, weights)
+    y = place(layer, CPU)(x)
+    assert "_Products" in way(y)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    found = [y, *torch.autograd.grad((y * weights).sum(), [x, *layer.parameters()])]
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-5 * b.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("keys", "sides"),
+    [
+        ({"kernel_size": 3, "padding": 1}, (8, 8)),  # a large map
+        ({"kernel_size": 1}, (2, 2)),
+        ({"kernel_size": 3, "padding": 1, "groups": 2}, (2, 2)),
+        ({"kernel_size": 2, "dilation": 2, "padding": 1}, (2, 2)),
+        ({"kernel_size": 3, "padding": 3}, (2, 2)),  # places that see nothing of the map
+        ({"kernel_size": 3, "padding": "same"}, (2, 2)),
+        ({"kernel_size": 3, "padding": 1, "padding_mode": "reflect"}, (2, 2)),
+    ],
+)
+def test_other_convolutions_are_pytorchs(keys, sides):
+    layer, x = nn.Conv2d(128, 128, **keys), images(64, 128, *sides)
+    want, y = layer(x), place(layer, CPU)(x)
+    assert "_Products" not in way(y)
+    torch.testing.assert_close(y, want)
+
+
+def test_other_inputs_are_pytorchs():
+    layer = place(nn.Conv2d(128, 128, 3, padding=1), CPU)
+    x = images(64, 128, 2, 2)
+    assert "_Products" in way(layer(x))
+    assert "_Products" not in way(layer(x[:63]))
+    assert "_Products" not in way(layer(x[0]))
+    assert "_Products" not in way(layer(x.contiguous()))
+    assert "_Products" not in way(place(nn.Conv2d(127, 128, 3, padding=1), CPU)(images(64, 127, 2, 2)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    for bad in (x[:, :, :1, :1].expand(-1, -1, 0, 0), images(64, 130, 2, 2)):
+        with pytest.raises(RuntimeError):
+            layer(bad)
+    graph = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(graph(x), layer(x))
+    assert layer.double()(x.double()).dtype == torch.float64
+
+
+def test_what_learns_nothing_gets_no_gradient():
+    layer, x = place(nn.Conv2d(128, 128, 3, padding=1), CPU), images(64, 128, 2, 2)
+    whole = torch.autograd.grad(layer(x).square().sum(), [x, layer.weight], retain_graph=True)
+    again = layer(x).square().sum()
+    for _ in range(2):  # as often as one likes
+        found = torch.autograd.grad(again, [x, layer.weight], retain_graph=True)
+        assert all(torch.equal(a, b) for a, b in zip(found, whole, strict=True))
+    layer(x.detach()).square().sum().backward()
+    assert x.grad is None
+    assert torch.equal(layer.weight.grad, whole[1])
+    layer.requires_grad_(False)
+    (to_x,) = torch.autograd.grad(layer(x).square().sum(), x)
+    assert torch.equal(to_x, whole[0])
+    assert not layer(x.detach()).requires_grad
+
+
+@compiled
+@pytest.mark.parametrize(
+    "shape", [(128, 6, 28, 28), (3, 16, 10, 10), (5, 64, 8, 8), (2, 7, 5, 9), (1, 1, 2, 2), (2, 9, 3, 2)]
+)
+def test_pooling_is_pytorchs_to_the_bit(shape):
+    """Where pixels are equally large, too: of whole numbers there are many."""
+    torch.manual_seed(0)
+    layer, x = nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True)), images(*shape)
+    x.data.round_()
+    x.data[0, 0, 0, 1] = float("nan")
+    want = layer(x)
+    y, grad = place(deepcopy(layer), CPU)(x), torch.randn_like(want)
+    assert "_MaxPoolReLU" in way(y)
+    assert torch.equal(y.nan_to_num(9), want.nan_to_num(9))
+    assert torch.equal(torch.autograd.grad(y, x, grad)[0], torch.autograd.grad(want, x, grad)[0])
+    assert torch.equal(
+        *(torch.autograd.grad(of, x, g)[0] for of, g in ((layer(x), grad), (layer(x), grad.contiguous())))
+    )
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Sequential(nn.MaxPool2d(3, 2), nn.ReLU()),
+        nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()),
+        nn.Sequential(nn.MaxPool2d(2, padding=1), nn.ReLU()),
+        nn.Sequential(nn.MaxPool2d(2), nn.Sigmoid()),
+        nn.Sequential(nn.MaxPool2d(2)),
+    ],
+)
+def test_other_poolings_are_pytorchs(layer):
+    x = images(2, 3, 7, 7)
+    want, y = layer(x), place(layer, CPU)(x)
+    assert "_MaxPoolReLU" not in way(y)
+    assert torch.equal(y, want)
+
+
+def test_pooling_of_other_inputs_is_pytorchs(monkeypatch):
+    layer, x = place(nn.Sequential(nn.MaxPool2d(2), nn.ReLU()), CPU), images(2, 3, 6, 6)
+    want = layer(x)
+    for other in (x.contiguous(), x[0], x.bfloat16()):
+        assert "_MaxPoolReLU" not in way(layer(other))
+    assert torch.equal(layer(x.double()), want.double())
+    assert torch.equal(torch.compile(layer, backend="eager", fullgraph=True)(x), want)
+    with pytest.raises(RuntimeError):
+        layer(x[:, :, :1])
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert "_MaxPoolReLU" not in way(layer(x))
+    assert torch.equal(layer(x), want)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "network"), [("fashionmnist", "lenet"), ("cifar10", "alexnet"), ("cifar100", "resnet18")]
+)
+def test_a_network_stays_the_same(dataset, network):
+    torch.manual_seed(0)
+    cfg = compose([f"dataset={dataset}", f"network={network}"])
+    plain = build_network(cfg.network, 10, cfg.dataset.channels, 32).to(memory_format=torch.channels_last)
+    if network == "resnet18":  # of its last layers, which alone are other ones, and cost the least
+        plain, x = plain.trunk.layer4, images(64, 256, 8, 8)
+    else:
+        x = images(64, cfg.dataset.channels, 32, 32)
+    net = place(deepcopy(plain), CPU)
+    assert [*net.state_dict()] == [*plain.state_dict()]
+    assert any(type(layer) in (layers.Conv2d, layers.MaxPoolReLU) for layer in net.modules())
+    ways = []
+    for one in (net, plain):
+        y = one(x)
+        y = y[0] if isinstance(y, tuple) else y
+        weights = torch.linspace(-1, 1, y.numel()).view_as(y)
+        ways.append([y, *torch.autograd.grad((y * weights).mean(), [*one.parameters()])])
+    torch.testing.assert_close(ways[0][0], ways[1][0], rtol=1e-4, atol=1e-4)
+    for a, b in zip(*ways, strict=True):  # a rounding that takes a number through a ReLU changes a gradient by more
+        assert torch.linalg.norm(a - b) < 0.02 * torch.linalg.norm(b)
+    net.load_state_dict(plain.state_dict())
+    place(net, CPU)  # again: nothing is left to do
