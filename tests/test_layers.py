@@ -4,12 +4,14 @@ from copy import deepcopy
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
-from lls import layers, native
+from lls import native
 from lls.build import build_network
 from lls.config import compose
 from lls.layers import place
+from lls.layers.norm import norm_relu
 
 CPU = torch.device("cpu")
 compiled = pytest.mark.skipif(native.library() is None, reason="no C compiler")
@@ -160,6 +162,95 @@ def test_pooling_of_other_inputs_is_pytorchs(monkeypatch):
     assert torch.equal(layer(x), want)
 
 
+def norm_of(c: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(c)
+    norm.weight.data.uniform_(0.5, 2)
+    norm.bias.data.normal_()
+    return norm
+
+
+@compiled
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("shape", [(128, 64, 8, 8), (5, 7, 3, 3), (1, 3, 5, 7), (2, 16, 1, 1), (1000, 1, 2, 2)])
+def test_normalised_and_relu(shape, add):
+    torch.manual_seed(0)
+    norm, x, other = norm_of(shape[1]), images(*shape), images(*shape) if add else None
+    x.data.mul_(3).add_(20)  # far from zero, where a mean of squares says little of a variance
+    double, of = deepcopy(norm).double(), [t.detach().double().requires_grad_() for t in (x, other) if t is not None]
+    grad = torch.randn(shape)
+    want = (double(of[0]) + (of[1] if add else 0)).relu()
+    want = [want, *torch.autograd.grad(want, [*of, *double.parameters()], grad.double())]
+    y = norm_relu(norm, x, other)
+    assert "_NormReLU" in way(y)
+    found = [y, *torch.autograd.grad(y, [x, *([other] if add else []), *norm.parameters()], grad)]
+    for a, b in zip([*found, *norm.buffers()], [*want, *double.buffers()], strict=True):
+        torch.testing.assert_close(a.double(), b.double(), rtol=1e-4, atol=1e-4)
+
+
+@compiled
+def test_threads_change_no_bit_of_a_norm():
+    torch.manual_seed(0)
+    x, own, found = images(33, 20, 7, 7), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            norm = nn.BatchNorm2d(20)
+            y = norm_relu(norm, x)
+            found.append([y, *torch.autograd.grad(y.square().sum(), [x, *norm.parameters()]), *norm.buffers()])
+    finally:
+        torch.set_num_threads(own)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_other_norms_are_pytorchs(monkeypatch):
+    x = images(4, 6, 3, 3)
+    for norm in (nn.BatchNorm2d(6).eval(), nn.BatchNorm2d(6).bfloat16()):
+        assert "_NormReLU" not in way(norm_relu(norm, x.to(norm.weight.dtype)))
+    assert "_NormReLU" not in way(norm_relu(nn.BatchNorm2d(6), x, x.contiguous()))
+    assert "_NormReLU" not in way(norm_relu(nn.BatchNorm2d(6), x, x.mean(0, keepdim=True)))
+    for keys in ({"affine": False}, {"track_running_stats": False}, {"momentum": None}):
+        layer = nn.Sequential(nn.BatchNorm2d(6, **keys), nn.ReLU())
+        assert torch.equal(layer(x), place(deepcopy(layer), CPU)(x))
+    with pytest.raises(ValueError, match="more than 1 value"):
+        norm_relu(nn.BatchNorm2d(6), x[:1, :, :1, :1].contiguous(memory_format=torch.channels_last))
+    with pytest.raises(RuntimeError):
+        norm_relu(nn.BatchNorm2d(5), x)
+    norm = nn.BatchNorm2d(6)
+    want = norm_relu(deepcopy(norm), x, x)
+    graph = torch.compile(lambda x: norm_relu(norm, x, x), backend="eager", fullgraph=True)
+    torch.testing.assert_close(graph(x), want)
+    monkeypatch.setattr(native, "library", lambda: None)
+    torch.testing.assert_close(norm_relu(nn.BatchNorm2d(6), x, x), want)
+
+
+@compiled
+def test_what_is_not_finite_stays_so():
+    x, norm = images(4, 6, 3, 3), nn.BatchNorm2d(6)
+    x.data[0, 2, 0, 0] = float("nan")
+    y = norm_relu(norm, x)
+    assert y.isnan().any((0, 2, 3)).tolist() == [False, False, True, False, False, False]
+    assert norm.running_var.isnan().tolist() == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("block", ["BasicBlock", "Bottleneck"])
+def test_residual_blocks(block):
+    """In training and in evaluation, to what PyTorch makes of them in float64."""
+    torch.manual_seed(0)
+    kind = getattr(torchvision.models.resnet, block)
+    kind = nn.Sequential(kind(8, 8 // kind.expansion), kind(8, 8 // kind.expansion))
+    for norm in kind.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.weight.data.uniform_(0.5, 2)
+    exact, net, x = deepcopy(kind).double(), place(kind, CPU), images(16, 8, 5, 5)
+    y = net(x)
+    assert ("_NormReLU" in way(y)) == (native.library() is not None)
+    torch.testing.assert_close(y.double(), exact(x.double()), rtol=1e-4, atol=1e-4)
+    for mean, want in zip(net.buffers(), exact.buffers(), strict=True):
+        torch.testing.assert_close(mean.double(), want.double(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net.eval()(x).double(), exact.eval()(x.double()), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("dataset", "network"), [("fashionmnist", "lenet"), ("cifar10", "alexnet"), ("cifar100", "resnet18")]
 )
@@ -167,13 +258,13 @@ def test_a_network_stays_the_same(dataset, network):
     torch.manual_seed(0)
     cfg = compose([f"dataset={dataset}", f"network={network}"])
     plain = build_network(cfg.network, 10, cfg.dataset.channels, 32).to(memory_format=torch.channels_last)
-    if network == "resnet18":  # of its last layers, which alone are other ones, and cost the least
+    if network == "resnet18":  # of its last layers, which cost the least
         plain, x = plain.trunk.layer4, images(64, 256, 8, 8)
     else:
         x = images(64, cfg.dataset.channels, 32, 32)
     net = place(deepcopy(plain), CPU)
     assert [*net.state_dict()] == [*plain.state_dict()]
-    assert any(type(layer) in (layers.Conv2d, layers.MaxPoolReLU) for layer in net.modules())
+    assert any(type(layer).__module__.startswith("lls.layers") for layer in net.modules())
     ways = []
     for one in (net, plain):
         y = one(x)

@@ -34,6 +34,8 @@ FUNCTIONS = {
     "lls_scale": (None, [pointer, count, pointer]),
     "lls_max_pool_relu": (c_int, [pointer] + [count] * 4 + [pointer] * 2),
     "lls_max_pool_relu_backward": (c_int, [pointer] * 2 + [count] * 4 + [pointer]),
+    "lls_norm_relu": (c_int, [pointer] * 2 + [count] * 2 + [pointer] * 2 + [number] * 2 + [pointer] * 5),
+    "lls_norm_relu_backward": (c_int, [pointer] * 3 + [count] * 2 + [pointer] * 7),
     "lls_windows": (c_int, [pointer] + [count] * 2 + [pointer] * 3 + [count] * 4 + [pointer] * 3),
 }
 

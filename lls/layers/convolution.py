@@ -1,41 +1,16 @@
-"""Layers as a CPU computes them fastest: the same functions of the same parameters as PyTorch's, computed otherwise.
-
-`place` has a network on a CPU use them. What does not suit them (another device, bfloat16, what is traced or compiled,
-a shape for which it would not pay) they leave to PyTorch.
-"""
+"""A convolution of a small map, as matrix products."""
 
 from functools import cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lls import native
+from lls.layers.nhwc import empty, suits
 
 # Up to how many places of the result, and from how many images and pairs of channels on, matrix products were measured
 # to be faster than oneDNN's convolution: 4 to 5 times at 2x2 places, 1.6 times at 4x4, 0.8 times at 8x8.
 PLACES, IMAGES, CHANNELS = 16, 64, 128 * 128
-
-
-def place(net: nn.Module, device: torch.device) -> nn.Module:
-    """Move `net` to a device, in the form in which it is fastest there. Its parameters keep their names."""
-    net.to(device, memory_format=torch.channels_last)
-    if device.type == "cpu":
-        _quicken(net)
-    return net
-
-
-def _quicken(net: nn.Module) -> None:
-    """Have the layers of `net` that are here in a faster form use it."""
-    for module in net.modules():
-        if type(module) is nn.Conv2d and _usual(module):
-            module.__class__ = Conv2d
-        elif isinstance(module, nn.Sequential):
-            for i, (layer, after) in enumerate(pairwise([*module])):
-                if type(layer) is nn.MaxPool2d and _halves(layer) and type(after) is nn.ReLU:
-                    layer.__class__ = MaxPoolReLU
-                    module[i + 1] = nn.Identity()
 
 
 class Conv2d(nn.Conv2d):
@@ -47,19 +22,10 @@ class Conv2d(nn.Conv2d):
         return super().forward(x)
 
     def _pays(self, x: Tensor) -> bool:
-        if not _plain(x) or len(x) < IMAGES or len(self.weight) * x.shape[1] < CHANNELS:
+        if not suits(x) or len(x) < IMAGES or len(self.weight) * x.shape[1] < CHANNELS:
             return False
         height, width = _places(x.shape, self.weight.shape, self.stride, self.padding)
-        return 0 < height * width <= PLACES and height > 0 and _plain(self.weight.detach())
-
-
-class MaxPoolReLU(nn.MaxPool2d):
-    """ReLU of the largest of 2x2 pixels, the first of them in reading order taking the gradient, as PyTorch has it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if _plain(x) and min(x.shape[2:]) > 1 and x.numel() and native.library() is not None:
-            return _MaxPoolReLU.apply(x)
-        return super().forward(x).relu_()
+        return 0 < height * width <= PLACES and height > 0 and suits(self.weight.detach())
 
 
 class _Products(torch.autograd.Function):
@@ -70,7 +36,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.rest = x.shape, weight.shape, stride, padding
-        y = _new(x, len(x), len(weight), *_places(*ctx.rest))
+        y = empty(len(x), len(weight), *_places(*ctx.rest))
         y.copy_(bias[:, None, None]) if bias is not None else y.zero_()
         out, rows, taps = y.permute(0, 2, 3, 1), _rows(x), _rows(weight)
         for at, seen, by in _products(*ctx.rest):
@@ -84,8 +50,8 @@ class _Products(torch.autograd.Function):
         to_x, to_weight, to_bias = ctx.needs_input_grad[:3]
         grad = grad.permute(0, 2, 3, 1).contiguous()
         rows, taps = _rows(x), _rows(weight)
-        grad_x = _new(x, *x.shape).zero_() if to_x else None
-        grad_weight = _new(weight, *weight.shape).zero_() if to_weight else None
+        grad_x = empty(*x.shape).zero_() if to_x else None
+        grad_weight = empty(*weight.shape).zero_() if to_weight else None
         for at, seen, by in _products(*ctx.rest):
             if to_x:
                 _rows(grad_x)[seen].addmm_(grad[at], taps[by])
@@ -94,30 +60,7 @@ class _Products(torch.autograd.Function):
         return grad_x, grad_weight, grad.sum((0, 1, 2)) if to_bias else None, None, None
 
 
-class _MaxPoolReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.shape = n, c, height, width = x.shape
-        y = _new(x, n, c, height // 2, width // 2)
-        chosen = torch.empty_like(y, dtype=torch.uint8)
-        ctx.save_for_backward(chosen)
-        code = native.library().lls_max_pool_relu(x.data_ptr(), n, height, width, c, y.data_ptr(), chosen.data_ptr())
-        native.check(code)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        (chosen,), (n, c, height, width) = ctx.saved_tensors, ctx.shape
-        grad, to_x = grad.permute(0, 2, 3, 1).contiguous(), _new(grad, *ctx.shape)
-        code = native.library().lls_max_pool_relu_backward(
-            grad.data_ptr(), chosen.data_ptr(), n, height, width, c, to_x.data_ptr()
-        )
-        native.check(code)
-        return to_x
-
-
-def _usual(layer: nn.Conv2d) -> bool:
+def usual(layer: nn.Conv2d) -> bool:
     """One group, no holes, and zeros around, less than the kernel's size of them; larger than one pixel, since of the
     others PyTorch makes a matrix product itself."""
     return (
@@ -130,36 +73,9 @@ def _usual(layer: nn.Conv2d) -> bool:
     )
 
 
-def _halves(layer: nn.MaxPool2d) -> bool:
-    """2x2 pixels to one, none of them twice."""
-    two = (2, (2, 2))
-    return (
-        layer.kernel_size in two
-        and layer.stride in two
-        and layer.padding in (0, (0, 0))
-        and layer.dilation in (1, (1, 1))
-        and not (layer.ceil_mode or layer.return_indices)
-    )
-
-
-def _plain(x: Tensor) -> bool:
-    """Whether x `[N, C, H, W]` is float32, and lies in the CPU's memory in channels_last."""
-    return (
-        native.plain(x)
-        and not torch.is_autocast_enabled("cpu")
-        and x.dim() == 4
-        and x.permute(0, 2, 3, 1).is_contiguous()
-    )
-
-
 def _rows(x: Tensor) -> Tensor:
     """`[N, C, H, W]` in channels_last as `[N, H, W·C]`."""
     return x.permute(0, 2, 3, 1).flatten(2)
-
-
-def _new(like: Tensor, *shape: int) -> Tensor:
-    """Memory for `shape`, in channels_last."""
-    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
 
 
 def _places(x: tuple, weight: tuple, stride: tuple, padding: tuple) -> tuple[int, int]:

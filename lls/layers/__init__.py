@@ -1,0 +1,47 @@
+"""Layers as a CPU computes them fastest: the same functions of the same parameters as PyTorch's, computed otherwise.
+
+`place` has a network on a CPU use them. What does not suit them (another device, bfloat16, what is traced or compiled,
+a shape for which it would not pay) they leave to PyTorch.
+"""
+
+import sys
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from lls.layers import convolution, norm, pooling
+from lls.layers.convolution import Conv2d
+from lls.layers.norm import BatchNormReLU
+from lls.layers.pooling import MaxPoolReLU
+
+
+def place(net: nn.Module, device: torch.device) -> nn.Module:
+    """Move `net` to a device, in the form in which it is fastest there. Its parameters keep their names."""
+    net.to(device, memory_format=torch.channels_last)
+    if device.type == "cpu":
+        for module in [*net.modules()]:
+            _quicken(module)
+    return net
+
+
+def _quicken(module: nn.Module) -> None:
+    """Have a layer, block or sequence of them be of the faster class, where there is one."""
+    if type(module) is nn.Conv2d and convolution.usual(module):
+        module.__class__ = Conv2d
+    elif "torchvision.models.resnet" in sys.modules:  # who has not imported it, which takes a second, has no such block
+        from lls.layers.residual import FASTER
+
+        module.__class__ = FASTER.get(type(module), type(module))
+    if isinstance(module, nn.Sequential):
+        for i, (layer, after) in enumerate(pairwise([*module])):
+            if type(after) is nn.ReLU and (faster := _with_relu(layer)):
+                layer.__class__ = faster
+                module[i + 1] = nn.Identity()
+
+
+def _with_relu(layer: nn.Module) -> type[nn.Module] | None:
+    """What is both this layer and the ReLU after it."""
+    if type(layer) is nn.MaxPool2d and pooling.halves(layer):
+        return MaxPoolReLU
+    return BatchNormReLU if type(layer) is nn.BatchNorm2d and norm.usual(layer) else None
