@@ -109,12 +109,22 @@ def has_triton(on: torch.device) -> bool:
     return compiler is not None and headers.exists() and torch.cuda.get_device_capability(on) >= (7, 0)
 
 
+def called(on: torch.device) -> str:
+    """The name of a device, as its maker has it: of a GPU, or in brackets of the processor."""
+    if on.type == "cuda":
+        return torch.cuda.get_device_name(on)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{on.type} ({models[0] if models else platform.processor() or platform.machine()})"
+
+
 def record(how: Ways, on: torch.device) -> dict:
     """What result.json says of how a run was computed: device, precision, what LLS's loss is written in, versions."""
     return {
-        "device": torch.cuda.get_device_name(on)
-        if on.type == "cuda"
-        else f"{on.type} ({platform.processor() or platform.machine()})",
+        "device": called(on),
         "threads": torch.get_num_threads(),
         **how._asdict(),
         "kernels": "triton" if has_triton(on) else "c" if on.type == "cpu" and native.library() else "torch",

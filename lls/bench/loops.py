@@ -2,7 +2,8 @@
 
 Images are random numbers of the data set's shape: what they show costs nothing. torchvision's data sets are its own
 classes, to which these images are given where they would have read their files. Each way has a process of its own, as
-it would have in use: ours sets the allocator to what is best, others leave it at what is usual.
+it would have in use. Ours and the bare step set the allocator to what is best and the network's layers to what is
+fastest (lls/layers); others leave the allocator at what is usual, and have the same network in PyTorch's own layers.
 """
 
 import itertools
@@ -207,7 +208,7 @@ def timm_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> Ca
 
 
 class Logits(nn.Module):
-    """Our network as other loops know networks."""
+    """Our network as other loops know networks: in PyTorch's own layers, and returning logits."""
 
     def __init__(self, cfg: DictConfig):
         super().__init__()

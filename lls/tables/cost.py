@@ -161,8 +161,6 @@ def _count(network: dict, channels: int, size: int) -> Trunk:
 
 
 def _measure() -> Rate:
-    import platform
-
     import torch
 
     from lls import machine
@@ -179,12 +177,7 @@ def _measure() -> Rate:
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
-    named = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{device.type} ({platform.processor() or platform.machine()})"
-    )
-    return Rate(named, batch * 3 * 1.113e9 / min(seconds[1:]))
+    return Rate(machine.called(device), batch * 3 * 1.113e9 / min(seconds[1:]))
 
 
 def _known(name: str) -> dict:
