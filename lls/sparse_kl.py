@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lls import native
+from lls.symmetric_kl import once
 
 _sum_rows = torch.ops.aten.embedding_dense_backward.default
 
@@ -70,7 +71,7 @@ class _SparseKL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        _once()
+        once("sparse_symmetric_kl")
         to_z, to_row, y = ctx.saved_tensors
         grad = grad * ctx.factor
         return to_z * grad, _sum_rows(to_row * grad, y, ctx.num_classes, -1, False), None, None, None, None
@@ -88,7 +89,7 @@ class _Native(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        _once()
+        once("sparse_symmetric_kl")
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             _, *gradients = _in_c(*ctx.saved_tensors, *ctx.rest)
@@ -106,10 +107,5 @@ def _in_c(
     loss, grad_z, grad_q = logits.new_empty(()), torch.empty_like(logits), torch.empty_like(q)
     arguments = (logits.data_ptr(), q.data_ptr(), candidates.data_ptr(), y.data_ptr(), b, k, len(q), n, alpha, factor)
     code = native.library().lls_sparse_kl(*arguments, loss.data_ptr(), grad_z.data_ptr(), grad_q.data_ptr())
-    native.check(code, f"a label or a candidate out of range: must be 0 to {k - 1}")
+    native.check(code, f"a label or a candidate out of range: must be 0 to {len(q) - 1}, and to {k - 1}")
     return loss, grad_z, grad_q
-
-
-def _once() -> None:
-    if torch.is_grad_enabled():
-        raise RuntimeError("sparse_symmetric_kl can be differentiated once: use no create_graph")

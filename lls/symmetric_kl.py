@@ -28,6 +28,9 @@ def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale
     logits: `[B, K]`; q: `[K, K]` logits of the soft labels, a row a class; y: `[B]` class indices; alpha in (0, 1].
     Returns a scalar, differentiable once in logits and q. Rows of absent classes get a gradient of exactly zero.
     """
+    k = logits.shape[1]
+    if q.shape != (k, k):
+        raise ValueError(f"q of shape {[*q.shape]} for {k} classes: must be {k} x {k}")
     way = _Native if native.suits(logits, q, y) else _SymmetricKL
     return way.apply(logits, q, y, alpha, scale / len(y))
 
@@ -48,7 +51,7 @@ class _SymmetricKL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        _once()
+        once("symmetric_kl")
         to_z, to_q, y = ctx.saved_tensors
         grad = grad * ctx.factor
         if ctx.fused:
@@ -72,7 +75,7 @@ class _Native(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        _once()
+        once("symmetric_kl")
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             _, *gradients = _in_c(*ctx.saved_tensors, *ctx.rest)
@@ -84,9 +87,7 @@ def _in_c(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The loss and its gradients to logits and, if wanted, Q."""
     logits, q_logits, y = logits.contiguous(), q_logits.contiguous(), y.contiguous()
-    (b, k), (classes, width) = logits.shape, q_logits.shape
-    if not k == classes == width:
-        raise ValueError(f"q of shape {classes} x {width} for {k} classes: must be {k} x {k}")
+    b, k = logits.shape
     grad_q = torch.empty_like(q_logits) if to_q else None
     loss, grad_z = logits.new_empty(()), torch.empty_like(logits)
     arguments = (logits.data_ptr(), q_logits.data_ptr(), y.data_ptr(), b, k, alpha, factor)
@@ -95,10 +96,10 @@ def _in_c(
     return loss, grad_z, grad_q
 
 
-def _once() -> None:
+def once(name: str) -> None:
     """RuntimeError where a second derivative is asked for; once_differentiable would cost a twentieth of the loss."""
     if torch.is_grad_enabled():
-        raise RuntimeError("symmetric_kl can be differentiated once: use no create_graph")
+        raise RuntimeError(f"{name} can be differentiated once: use no create_graph")
 
 
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:

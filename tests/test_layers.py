@@ -77,6 +77,7 @@ def test_other_convolutions_are_pytorchs(keys, sides):
     torch.testing.assert_close(y, want)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
 def test_other_inputs_are_pytorchs():
     layer = place(nn.Conv2d(128, 128, 3, padding=1), CPU)
     x = images(64, 128, 2, 2)
@@ -87,11 +88,15 @@ def test_other_inputs_are_pytorchs():
     assert "_Products" not in way(place(nn.Conv2d(127, 128, 3, padding=1), CPU)(images(64, 127, 2, 2)))
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
-    for bad in (x[:, :, :1, :1].expand(-1, -1, 0, 0), images(64, 130, 2, 2)):
+    for bad in (x[:, :, :1, :1].expand(-1, -1, 0, 0), images(64, 127, 2, 2), images(64, 129, 2, 2)):
         with pytest.raises(RuntimeError):
             layer(bad)
     graph = torch.compile(layer, backend="eager", fullgraph=True)
     torch.testing.assert_close(graph(x), layer(x))
+    torch.testing.assert_close(torch.func.vmap(layer)(x[None])[0], layer(x))
+    assert "Products" not in str(torch.jit.trace(layer, x).graph)
+    with torch.device("meta"):
+        assert layer(x).is_cpu
     assert layer.double()(x.double()).dtype == torch.float64
 
 
@@ -129,6 +134,36 @@ def test_pooling_is_pytorchs_to_the_bit(shape):
     assert torch.equal(
         *(torch.autograd.grad(of, x, g)[0] for of, g in ((layer(x), grad), (layer(x), grad.contiguous())))
     )
+
+
+def test_a_layer_without_its_relu_elsewhere_and_one_that_is_watched():
+    class Two(nn.Sequential):
+        def forward(self, x):
+            return self[0](x)
+
+    pool, norm, x = nn.MaxPool2d(2), nn.BatchNorm2d(3), images(8, 3, 8, 8)
+    net = nn.Sequential(pool, nn.ReLU(), norm, nn.ReLU(), Two(pool, nn.ReLU()), nn.Conv2d(3, 3, 1), norm)
+    want, seen = deepcopy(net)(x), []
+    net[3].register_forward_hook(lambda layer, x, y: seen.append(y))
+    assert torch.allclose(place(net, CPU)(x), want)
+    assert net[0] is not pool
+    assert net[2] is net[6] is norm
+    assert len(seen) == 1
+    block = torchvision.models.resnet.BasicBlock(3, 3)
+    block.bn1.register_forward_hook(lambda layer, x, y: seen.append(y))
+    place(block, CPU)(x)
+    assert len(seen) == 2
+
+
+def test_parameters_are_kept_with_their_names():
+    net = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU())
+    of = dict(net.named_parameters())
+    place(net, CPU)
+    assert "lls.layers" in type(net[1]).__module__
+    assert all(of[name] is parameter for name, parameter in net.named_parameters())
+    net[1].load_state_dict({**net[1].state_dict(), "running_mean": torch.ones(3)})
+    assert net.train()[1].training
+    assert torch.equal(net.eval()[1].running_mean, torch.ones(3))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Normalised:
     """From pixels to the network's input, on its device."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device):
-        mean, std = torch.tensor(list(mean)), torch.tensor(list(std))
+        mean, std = (torch.tensor(list(of), dtype=torch.float32) for of in (mean, std))
         self.device, self.scale, self.shift = device, (1 / (255 * std)).to(device), (-mean / std).to(device)
 
     def normalised(self, x: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """Layers as a CPU computes them fastest: the same functions of the same parameters as PyTorch's, computed otherwise.
 
 `place` has a network on a CPU use them. What does not suit them (another device, bfloat16, what is traced or compiled,
-a shape for which it would not pay) they leave to PyTorch.
+a shape for which it would not pay) they leave to PyTorch. They are differentiable once.
 """
 
 import sys
+from copy import copy
 from itertools import pairwise
 
 import torch
@@ -32,12 +33,15 @@ def _quicken(module: nn.Module) -> None:
     elif "torchvision.models.resnet" in sys.modules:  # who has not imported it, which takes a second, has no such block
         from lls.layers.residual import FASTER
 
-        module.__class__ = FASTER.get(type(module), type(module))
-    if isinstance(module, nn.Sequential):
+        if not any(map(_watched, module.modules())):
+            module.__class__ = FASTER.get(type(module), type(module))
+    if type(module) is nn.Sequential:
         for i, (layer, after) in enumerate(pairwise([*module])):
-            if type(after) is nn.ReLU and (faster := _with_relu(layer)):
-                layer.__class__ = faster
-                module[i + 1] = nn.Identity()
+            faster = _with_relu(layer) if type(after) is nn.ReLU else None
+            if faster and not (_watched(layer) or _watched(after)):
+                both = copy(layer)  # which may have another place too, without a ReLU
+                both.__class__ = faster
+                module[i], module[i + 1] = both, nn.Identity()
 
 
 def _with_relu(layer: nn.Module) -> type[nn.Module] | None:
@@ -45,3 +49,8 @@ def _with_relu(layer: nn.Module) -> type[nn.Module] | None:
     if type(layer) is nn.MaxPool2d and pooling.halves(layer):
         return MaxPoolReLU
     return BatchNormReLU if type(layer) is nn.BatchNorm2d and norm.usual(layer) else None
+
+
+def _watched(module: nn.Module) -> bool:
+    """Whether hooks wait for what goes through it, of which there will be no more, or something else."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lls.layers.nhwc import empty, suits
+from lls.layers.nhwc import empty, in_order, suits
 
 # Up to how many places of the result, and from how many images and pairs of channels on, matrix products were measured
 # to be faster than oneDNN's convolution: 4 to 5 times at 2x2 places, 1.6 times at 4x4, 0.8 times at 8x8.
@@ -22,10 +22,11 @@ class Conv2d(nn.Conv2d):
         return super().forward(x)
 
     def _pays(self, x: Tensor) -> bool:
-        if not suits(x) or len(x) < IMAGES or len(self.weight) * x.shape[1] < CHANNELS:
+        if not suits(x) or len(x) < IMAGES or self.in_channels * self.out_channels < CHANNELS:
             return False
         height, width = _places(x.shape, self.weight.shape, self.stride, self.padding)
-        return 0 < height * width <= PLACES and height > 0 and suits(self.weight.detach())
+        few = min(height, width) > 0 and height * width <= PLACES
+        return few and x.shape[1] == self.in_channels and suits(self.weight.detach())
 
 
 class _Products(torch.autograd.Function):
@@ -35,7 +36,7 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.rest = x.shape, weight.shape, stride, padding
+        ctx.rest = x.shape[1:], weight.shape[1:], stride, padding
         y = empty(len(x), len(weight), *_places(*ctx.rest))
         y.copy_(bias[:, None, None]) if bias is not None else y.zero_()
         out, rows, taps = y.permute(0, 2, 3, 1), _rows(x), _rows(weight)
@@ -48,7 +49,7 @@ class _Products(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad[:3]
-        grad = grad.permute(0, 2, 3, 1).contiguous()
+        grad = in_order(grad).permute(0, 2, 3, 1)
         rows, taps = _rows(x), _rows(weight)
         grad_x = empty(*x.shape).zero_() if to_x else None
         grad_weight = empty(*weight.shape).zero_() if to_weight else None
@@ -79,17 +80,17 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _places(x: tuple, weight: tuple, stride: tuple, padding: tuple) -> tuple[int, int]:
-    """Height and width of the result, of shapes `[N, C, H, W]` and `[O, C, h, w]`."""
-    return tuple((x[i] + 2 * padding[i - 2] - weight[i]) // stride[i - 2] + 1 for i in (2, 3))
+    """Height and width of the result, of shapes that end in `[H, W]` and `[h, w]`."""
+    return tuple((x[i] + 2 * padding[i] - weight[i]) // stride[i] + 1 for i in (-2, -1))
 
 
 @cache
 def _products(x: tuple, weight: tuple, stride: tuple, padding: tuple) -> list[tuple[tuple, tuple, tuple]]:
-    """For each product: where in the result `[N, H', W', O]`, of which part of the images' rows `[N, H, W·C]`, by which
-    taps `[O, h, w·C]`."""
-    c, sides = x[1], []
-    for i in (2, 3):
-        firsts = [at * stride[i - 2] - padding[i - 2] for at in range(_places(x, weight, stride, padding)[i - 2])]
+    """Of shapes `[C, H, W]` and `[C, h, w]`, for each product: where in the result `[N, H', W', O]`, of which part of
+    the images' rows `[N, H, W·C]`, by which taps `[O, h, w·C]`."""
+    c, sides = x[0], []
+    for i in (-2, -1):
+        firsts = [at * stride[i] - padding[i] for at in range(_places(x, weight, stride, padding)[i])]
         inside = [(max(first, 0), min(first + weight[i], x[i])) for first in firsts]
         sides.append([(start, stop, start - first) for first, (start, stop) in zip(firsts, inside, strict=True)])
     everything = slice(None)

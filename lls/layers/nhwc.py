@@ -18,9 +18,9 @@ def suits(x: Tensor) -> bool:
 
 def empty(*shape: int) -> Tensor:
     """Memory for float32 `[N, C, H, W]`, in channels_last."""
-    return torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
 
 
 def in_order(x: Tensor) -> Tensor:
-    """x, copied to where it lies in channels_last if it does not."""
-    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    """x, copied to where it lies in channels_last, and with its own sign, if it does not."""
+    return x.permute(0, 2, 3, 1).contiguous().resolve_neg().permute(0, 3, 1, 2)

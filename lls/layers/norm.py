@@ -53,7 +53,7 @@ class _NormReLU(torch.autograd.Function):
         momentum: float,
     ) -> Tensor:
         n, c, height, width = x.shape
-        y, mean, inverse = empty(*x.shape), torch.empty(c), torch.empty(c)
+        y, mean, inverse = empty(*x.shape), x.new_empty(c), x.new_empty(c)
         code = native.library().lls_norm_relu(
             x.data_ptr(),
             None if add is None else add.data_ptr(),
@@ -72,7 +72,7 @@ class _NormReLU(torch.autograd.Function):
         x, y, weight, mean, inverse = ctx.saved_tensors
         (n, c, height, width), grad = x.shape, in_order(grad)
         grad_x, grad_add = empty(*x.shape), empty(*x.shape) if ctx.adds else None
-        grad_weight, grad_bias = torch.empty(c), torch.empty(c)
+        grad_weight, grad_bias = x.new_empty(c), x.new_empty(c)
         code = native.library().lls_norm_relu_backward(
             *(grad.data_ptr(), x.data_ptr(), y.data_ptr(), n * height * width, c),
             *(weight.data_ptr(), mean.data_ptr(), inverse.data_ptr()),

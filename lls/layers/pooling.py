@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from lls import native
-from lls.layers.nhwc import empty, suits
+from lls.layers.nhwc import empty, in_order, suits
 
 
 class MaxPoolReLU(nn.MaxPool2d):
@@ -32,7 +32,7 @@ class _MaxPoolReLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor) -> Tensor:
         (chosen,), (n, c, height, width) = ctx.saved_tensors, ctx.shape
-        grad, to_x = grad.permute(0, 2, 3, 1).contiguous(), empty(*ctx.shape)
+        grad, to_x = in_order(grad), empty(*ctx.shape)
         code = native.library().lls_max_pool_relu_backward(
             grad.data_ptr(), chosen.data_ptr(), n, height, width, c, to_x.data_ptr()
         )

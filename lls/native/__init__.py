@@ -26,12 +26,12 @@ SOURCES = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O3", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 AVX2 = ("-mavx2", "-mfma")  # what PyTorch's own kernels ask for; not all that this machine has: the cache may be shared
 
+DONE, OUT_OF_RANGE = 0, 1  # of simd.h
 pointer, count, number = c_void_p, c_int64, c_double
 FUNCTIONS = {
     "lls_symmetric_kl": (c_int, [pointer] * 3 + [count] * 2 + [number] * 2 + [pointer] * 3),
     "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 3),
     "lls_threads": (c_int, []),
-    "lls_scale": (None, [pointer, count, pointer]),
     "lls_max_pool_relu": (c_int, [pointer] + [count] * 4 + [pointer] * 2),
     "lls_max_pool_relu_backward": (c_int, [pointer] * 2 + [count] * 4 + [pointer]),
     "lls_norm_relu": (c_int, [pointer] * 2 + [count] * 2 + [pointer] * 2 + [number] * 2 + [pointer] * 5),
@@ -60,7 +60,9 @@ def plain(x: Tensor) -> bool:
     """Whether a tensor is float32 in the CPU's memory, and no one is to be told what is done to it."""
     return (
         not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
         and not is_in_torch_dispatch_mode()
+        and torch._C._functorch.peek_interpreter_stack() is None  # no torch.func.grad, no vmap
         and type(x) is Tensor
         and x.is_cpu
         and x.dtype == torch.float32
@@ -87,28 +89,27 @@ def library() -> ctypes.CDLL | None:
 
 def check(code: int, out_of_range: str = "") -> None:
     """Raise what a function returned: IndexError with this text, or MemoryError."""
-    if code:
-        raise IndexError(out_of_range) if code == 1 else MemoryError("no memory for a function in C")
+    if code == OUT_OF_RANGE:
+        raise IndexError(out_of_range)
+    if code != DONE:
+        raise MemoryError("no memory for a function in C")
 
 
 def scaled(gradients: Sequence[Tensor | None], by: Tensor) -> list[Tensor | None]:
     """These, of which nothing else knows, times a scalar, which is nearly always 1: then nothing is to be done."""
     try:
-        factor = by.data_ptr()
+        factor = by.item()
     except RuntimeError:  # a batch of scalars, of is_grads_batched
         return [None if gradient is None else gradient * by for gradient in gradients]
-    for gradient in gradients:
-        if gradient is not None:
-            library().lls_scale(gradient.data_ptr(), gradient.numel(), factor)
-    return list(gradients)
+    return [gradient if gradient is None or factor == 1 else gradient.mul_(factor) for gradient in gradients]
 
 
 def windows(images: Tensor, image: Tensor, top: Tensor, left: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """scale · images[image, top, left] + shift, as float32 `[B, H, W, C]`. images: uint8 `[N, Y, X, H, W, C]`, the last
-    two without gaps, as (1, C) or (C, 1) strides of X and C; image, top, left: int64 `[B]`, within it; scale, shift:
+    """scale · images[image, top, left] + shift, as float32 `[B, H, W, C]`. images: uint8 `[N, Y, X, H, W, C]`, windows
+    into images that lie in memory as `[H', W', C]` each; image, top, left: int64 `[B]`, within it; scale, shift:
     float32 `[C]`."""
     height, width, channels = images.shape[3:]
-    out = torch.empty(len(image), height, width, channels)
+    out = torch.empty(len(image), height, width, channels, dtype=torch.float32, device="cpu")
     of_image, of_row = images.stride()[:2]
     chosen = (image.data_ptr(), top.data_ptr(), left.data_ptr(), len(image), height, width, channels)
     by = (scale.data_ptr(), shift.data_ptr(), out.data_ptr())

@@ -6,8 +6,6 @@
 
 #include "simd.h"
 
-enum { WORTH = 8192 }; /* logits, from which on threads are worth being woken */
-
 static inline int in_range(const int64_t *classes, int64_t n, int64_t k)
 {
     for (int64_t i = 0; i < n; i++)
@@ -36,8 +34,8 @@ static inline float largest(const float *restrict x, int64_t k)
 
 /* exp(x) for x in LOWEST..0 and NaN, to 2 units in the last place: 2^n from its bits, and for what is left, at most
    log(2)/2, the polynomial of Cephes. From -87.7 down, where a float has no such 2^n, its bits are those of 0: were
-   there anything, times a logit of -1e38 it would count. The loop that sees to LOWEST must be another one: compilers
-   make a branch of that there. */
+   there anything, times a logit of -1e38 it would count. What sees to LOWEST must be a loop before this one's: in the same
+   loop, compilers make a branch of it. */
 static inline float exponential(float x)
 {
     int32_t n = (int32_t)(x * 1.44269504f - 0.5f);

@@ -8,7 +8,7 @@
 #include "simd.h"
 #include "threads.h"
 
-enum { BLOCKS = 32, ROWS = 4, WORTH = 1 << 14 };
+enum { BLOCKS = 32, ROWS = 4 };
 
 struct norm {
     int64_t n, c;
@@ -18,11 +18,10 @@ struct norm {
     double *sums; /* `[BLOCKS, 2, c]`: of a and of a·x, where a is x itself, or what a gradient is after ReLU */
 };
 
-static void moments(void *data)
+static void moments(void *data, struct share own)
 {
     const struct norm *of = data;
     const int64_t n = of->n, c = of->c;
-    const struct share own = own_share();
     for (int64_t block = begin(own, BLOCKS); block < end(own, BLOCKS); block++) {
         double *restrict sum = of->sums + block * 2 * c, *restrict square = sum + c;
         const struct share its = {block, BLOCKS};
@@ -49,11 +48,10 @@ static void moments(void *data)
     }
 }
 
-static void normalise(void *data)
+static void normalise(void *data, struct share own)
 {
     const struct norm *of = data;
     const int64_t c = of->c;
-    const struct share own = own_share();
     const float *restrict scale = of->scale, *restrict shift = of->shift;
     for (int64_t i = begin(own, of->n); i < end(own, of->n); i++) {
         const float *restrict x = of->x + i * c, *restrict add = of->add ? of->add + i * c : NULL;
@@ -73,11 +71,10 @@ static void normalise(void *data)
     }
 }
 
-static void mask(void *data)
+static void mask(void *data, struct share own)
 {
     const struct norm *of = data;
     const int64_t n = of->n, c = of->c;
-    const struct share own = own_share();
     for (int64_t block = begin(own, BLOCKS); block < end(own, BLOCKS); block++) {
         double *restrict sum = of->sums + block * 2 * c, *restrict product = sum + c;
         const struct share its = {block, BLOCKS};
@@ -96,11 +93,10 @@ static void mask(void *data)
     }
 }
 
-static void differentiate(void *data)
+static void differentiate(void *data, struct share own)
 {
     const struct norm *of = data;
     const int64_t c = of->c;
-    const struct share own = own_share();
     const float *restrict scale = of->scale, *restrict shift = of->shift, *restrict mean = of->mean;
     const float *restrict by_x = scale + c;
     for (int64_t i = begin(own, of->n); i < end(own, of->n); i++) {
@@ -133,7 +129,7 @@ int lls_norm_relu(const float *x, const float *add, int64_t n, int64_t c, const 
         return OUT_OF_MEMORY;
     float *scale = (float *)(memory + 2 * BLOCKS * c), *shift = scale + c;
     struct norm of = {.n = n, .c = c, .x = x, .add = add, .scale = scale, .shift = shift, .out = y, .sums = memory};
-    share_out(moments, &of, n * c > WORTH);
+    share_out(moments, &of, n * c);
     for (int64_t j = 0; j < c; j++) {
         double sum, squares;
         total(&of, j, &sum, &squares);
@@ -145,7 +141,7 @@ int lls_norm_relu(const float *x, const float *add, int64_t n, int64_t c, const 
         running_mean[j] += (float)(momentum * (m - running_mean[j]));
         running_var[j] += (float)(momentum * (var * n / (n - 1) - running_var[j]));
     }
-    share_out(normalise, &of, n * c > WORTH);
+    share_out(normalise, &of, n * c);
     free(memory);
     return DONE;
 }
@@ -161,7 +157,7 @@ int lls_norm_relu_backward(const float *grad, const float *x, const float *y, in
     float *scale = (float *)(memory + 2 * BLOCKS * c), *by_x = scale + c, *shift = by_x + c;
     struct norm of = {.n = n, .c = c, .x = x, .y = y, .grad = grad, .scale = scale, .shift = shift, .mean = mean,
                       .out = grad_x, .masked = grad_add ? grad_add : grad_x, .sums = memory};
-    share_out(mask, &of, n * c > WORTH);
+    share_out(mask, &of, n * c);
     for (int64_t j = 0; j < c; j++) {
         double sum, product;
         total(&of, j, &sum, &product);
@@ -172,7 +168,7 @@ int lls_norm_relu_backward(const float *grad, const float *x, const float *y, in
         by_x[j] = (float)(-a * inverse[j] * dot / n);
         shift[j] = (float)(-a * sum / n);
     }
-    share_out(differentiate, &of, n * c > WORTH);
+    share_out(differentiate, &of, n * c);
     free(memory);
     return DONE;
 }

@@ -3,7 +3,7 @@
 #include "simd.h"
 #include "threads.h"
 
-enum { WIDE = 8, NOTHING = 4, WORTH = 1 << 14 };
+enum { WIDE = 8, NOTHING = 4 };
 
 /* A pixel's channels are gone through WIDE at a time, beyond its end if need be: what is written there is written again
    by the next pixel, and rows are kept where there is room behind them. */
@@ -11,89 +11,88 @@ enum { WIDE = 8, NOTHING = 4, WORTH = 1 << 14 };
 #define LANES(l) SIMD for (int l = 0; l < WIDE; l++)
 
 struct pooling {
-    const float *x;
-    const float *grad;
+    const float *x, *grad; /* forwards if grad is NULL */
     float *y, *grad_x;
     uint8_t *chosen;
     int64_t n, height, width, c;
     int failed;
 };
 
-static void pool(void *data)
+/* Two rows of pixels, and the one that comes of them. */
+struct rows {
+    float *restrict above, *restrict below, *restrict y;
+    int32_t *restrict chosen;
+};
+
+static void pool(struct rows of, int64_t columns, int64_t c)
 {
-    struct pooling *of = data;
-    const struct share own = own_share();
-    const int64_t c = of->c, rows = of->height / 2, columns = of->width / 2, long_row = of->width * c, row = columns * c;
-    float *memory = calloc(2 * (long_row + WIDE) + 2 * (row + WIDE), sizeof(float));
-    if (!memory) {
-        of->failed = 1;
-        return;
-    }
-    float *restrict above = memory, *restrict below = above + long_row + WIDE, *restrict y = below + long_row + WIDE;
-    int32_t *restrict chosen = (int32_t *)(y + row + WIDE);
-    for (int64_t at = begin(own, of->n * rows); at < end(own, of->n * rows); at++) {
-        const float *x = of->x + (at / rows * of->height + at % rows * 2) * long_row;
-        memcpy(above, x, sizeof(float) * long_row);
-        memcpy(below, x + long_row, sizeof(float) * long_row);
-        for (int64_t p = 0; p < columns; p++)
-            CHANNELS(i, c)
+    for (int64_t p = 0; p < columns; p++)
+        CHANNELS(i, c)
+        {
+            const int64_t from = 2 * p * c + i, to = p * c + i;
+            LANES(l)
             {
-                const int64_t from = 2 * p * c + i, to = p * c + i;
-                LANES(l)
-                {
-                    const float of_4[] = {above[from + l], above[from + c + l], below[from + l], below[from + c + l]};
-                    float most = of_4[0];
-                    int32_t which = 0;
-                    for (int k = 1; k < 4; k++) {
-                        const int more = (of_4[k] > most) | (of_4[k] != of_4[k]); /* as PyTorch has it of what is NaN */
-                        most = more ? of_4[k] : most;
-                        which = more ? k : which;
-                    }
-                    y[to + l] = most < 0 ? 0 : most;
-                    chosen[to + l] = most <= 0 ? NOTHING : which;
+                const float pixels[] = {of.above[from + l], of.above[from + c + l], of.below[from + l],
+                                        of.below[from + c + l]};
+                float most = pixels[0];
+                int32_t which = 0;
+                for (int k = 1; k < 4; k++) {
+                    const int more = (pixels[k] > most) | (pixels[k] != pixels[k]); /* as PyTorch has it of NaN */
+                    most = more ? pixels[k] : most;
+                    which = more ? k : which;
                 }
+                of.y[to + l] = most < 0 ? 0 : most;
+                of.chosen[to + l] = most <= 0 ? NOTHING : which;
             }
-        memcpy(of->y + at * row, y, sizeof(float) * row);
-        uint8_t *restrict out = of->chosen + at * row;
-        SIMD for (int64_t i = 0; i < row; i++) out[i] = (uint8_t)chosen[i];
-    }
-    free(memory);
+        }
 }
 
-static void unpool(void *data)
+static void unpool(struct rows of, int64_t columns, int64_t c)
+{
+    for (int64_t p = 0; p < columns; p++)
+        for (int right = 0; right < 2; right++)
+            CHANNELS(i, c)
+            {
+                const int64_t from = p * c + i, to = (2 * p + right) * c + i;
+                LANES(l)
+                {
+                    of.above[to + l] = of.chosen[from + l] == right ? of.y[from + l] : 0;
+                    of.below[to + l] = of.chosen[from + l] == right + 2 ? of.y[from + l] : 0;
+                }
+            }
+}
+
+static void work(void *data, struct share own)
 {
     struct pooling *of = data;
-    const struct share own = own_share();
-    const int64_t c = of->c, rows = of->height / 2, columns = of->width / 2, long_row = of->width * c, row = columns * c;
-    float *memory = calloc(2 * (long_row + WIDE) + 2 * (row + WIDE), sizeof(float));
+    const int64_t c = of->c, rows = of->height / 2, columns = of->width / 2, pair = of->width * c, one = columns * c;
+    float *memory = calloc(2 * (pair + WIDE) + 2 * (one + WIDE), sizeof(float));
     if (!memory) {
         of->failed = 1;
         return;
     }
-    float *restrict above = memory, *restrict below = above + long_row + WIDE, *restrict grad = below + long_row + WIDE;
-    int32_t *restrict chosen = (int32_t *)(grad + row + WIDE);
+    float *y = memory + 2 * (pair + WIDE);
+    const struct rows its = {memory, memory + pair + WIDE, y, (int32_t *)(y + one + WIDE)};
     for (int64_t at = begin(own, of->n * rows); at < end(own, of->n * rows); at++) {
-        const uint8_t *restrict in = of->chosen + at * row;
-        float *grad_x = of->grad_x + (at / rows * of->height + at % rows * 2) * long_row;
-        SIMD for (int64_t i = 0; i < row; i++) chosen[i] = in[i];
-        memcpy(grad, of->grad + at * row, sizeof(float) * row);
-        for (int64_t p = 0; p < columns; p++)
-            for (int right = 0; right < 2; right++)
-                CHANNELS(i, c)
-                {
-                    const int64_t to = (2 * p + right) * c + i, from = p * c + i;
-                    LANES(l)
-                    {
-                        above[to + l] = chosen[from + l] == right ? grad[from + l] : 0;
-                        below[to + l] = chosen[from + l] == right + 2 ? grad[from + l] : 0;
-                    }
-                }
+        const int64_t first = (at / rows * of->height + at % rows * 2) * pair;
+        uint8_t *restrict chosen = of->chosen + at * one;
+        if (!of->grad) {
+            memcpy(its.above, of->x + first, sizeof(float) * pair);
+            memcpy(its.below, of->x + first + pair, sizeof(float) * pair);
+            pool(its, columns, c);
+            memcpy(of->y + at * one, its.y, sizeof(float) * one);
+            SIMD for (int64_t i = 0; i < one; i++) chosen[i] = (uint8_t)its.chosen[i];
+            continue;
+        }
+        memcpy(its.y, of->grad + at * one, sizeof(float) * one);
+        SIMD for (int64_t i = 0; i < one; i++) its.chosen[i] = chosen[i];
+        unpool(its, columns, c);
         if (of->width % 2) /* a column that no 2x2 pixels have */
-            memset(above + 2 * row, 0, sizeof(float) * c), memset(below + 2 * row, 0, sizeof(float) * c);
-        memcpy(grad_x, above, sizeof(float) * long_row);
-        memcpy(grad_x + long_row, below, sizeof(float) * long_row);
+            memset(its.above + 2 * one, 0, sizeof(float) * c), memset(its.below + 2 * one, 0, sizeof(float) * c);
+        memcpy(of->grad_x + first, its.above, sizeof(float) * pair);
+        memcpy(of->grad_x + first + pair, its.below, sizeof(float) * pair);
         if (of->height % 2 && at % rows == rows - 1)
-            memset(grad_x + 2 * long_row, 0, sizeof(float) * long_row);
+            memset(of->grad_x + first + 2 * pair, 0, sizeof(float) * pair);
     }
     free(memory);
 }
@@ -103,7 +102,7 @@ static void unpool(void *data)
 int lls_max_pool_relu(const float *x, int64_t n, int64_t height, int64_t width, int64_t c, float *y, uint8_t *chosen)
 {
     struct pooling of = {.x = x, .y = y, .chosen = chosen, .n = n, .height = height, .width = width, .c = c};
-    share_out(pool, &of, n * height * width * c > WORTH);
+    share_out(work, &of, n * height * width * c);
     return of.failed ? OUT_OF_MEMORY : DONE;
 }
 
@@ -113,6 +112,6 @@ int lls_max_pool_relu_backward(const float *grad, uint8_t *chosen, int64_t n, in
 {
     struct pooling of = {.grad = grad, .grad_x = grad_x, .chosen = chosen, .n = n, .height = height, .width = width,
                          .c = c};
-    share_out(unpool, &of, n * height * width * c > WORTH);
+    share_out(work, &of, n * height * width * c);
     return of.failed ? OUT_OF_MEMORY : DONE;
 }

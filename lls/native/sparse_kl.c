@@ -83,10 +83,9 @@ static inline double sample(const struct task *task, int64_t b, float *restrict 
 }
 
 /* A thread has the samples of a range of classes, in their order: these rows of Q are its alone. */
-static void work(void *data)
+static void work(void *data, struct share own)
 {
     struct task *task = data;
-    const struct share own = own_share();
     const int64_t width = task->m + 1, first = begin(own, task->classes), last = end(own, task->classes);
     float *to_row = malloc(sizeof(float) * 2 * width);
     if (!to_row) {
@@ -112,7 +111,7 @@ int lls_sparse_kl(const float *z, const float *q, const int64_t *candidates, con
                         malloc(sizeof(double) * n), 0};
     if (!task.losses)
         return OUT_OF_MEMORY;
-    share_out(work, &task, n * k > WORTH);
+    share_out(work, &task, n * k);
     *loss = (float)(factor * sum_in_order(task.losses, n));
     free(task.losses);
     return task.failed ? OUT_OF_MEMORY : DONE;

@@ -4,7 +4,7 @@
 #include "kl.h"
 #include "threads.h"
 
-enum { LANES = 16 };
+enum { PADDING = 16 };
 
 struct task {
     const float *z, *q;
@@ -16,7 +16,7 @@ struct task {
     int failed;
 };
 
-/* What is known of a sample's classes, in memory of its own, up to a multiple of LANES: there is no rest to go through
+/* What is known of a sample's classes, in memory of its own, up to a multiple of PADDING: there is no rest to go through
    one by one. What is 0 in all three adds nothing to any sum. */
 struct row {
     float *restrict p, *restrict q; /* times their sums */
@@ -101,11 +101,10 @@ static inline double sample(const struct task *task, int64_t b, struct row of, f
 }
 
 /* A thread has the samples of a range of classes, in their order: these rows of Q are its alone. */
-static void work(void *data)
+static void work(void *data, struct share own)
 {
     struct task *task = data;
-    const struct share own = own_share();
-    const int64_t k = task->k, first = begin(own, k), last = end(own, k), padded = (k + LANES - 1) / LANES * LANES;
+    const int64_t k = task->k, first = begin(own, k), last = end(own, k), padded = (k + PADDING - 1) / PADDING * PADDING;
     float *memory = calloc(4 * padded, sizeof(float));
     if (!memory) {
         task->failed = 1;
@@ -132,7 +131,7 @@ int lls_symmetric_kl(const float *z, const float *q, const int64_t *y, int64_t n
                         malloc(sizeof(double) * n), 0};
     if (!task.losses)
         return OUT_OF_MEMORY;
-    share_out(work, &task, n * k > WORTH);
+    share_out(work, &task, n * k);
     *loss = (float)(factor * sum_in_order(task.losses, n));
     free(task.losses);
     return task.failed ? OUT_OF_MEMORY : DONE;

@@ -1,8 +1,7 @@
 #include "threads.h"
 
-static void look(void *found)
+static void look(void *found, struct share own)
 {
-    const struct share own = own_share();
     if (own.index == 0)
         *(int *)found = (int)own.of;
 }
@@ -11,6 +10,6 @@ static void look(void *found)
 int lls_threads(void)
 {
     int found = 0;
-    share_out(look, &found, 1);
+    share_out(look, &found, WORTH + 1);
     return found;
 }

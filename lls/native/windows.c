@@ -3,8 +3,6 @@
 #include "simd.h"
 #include "threads.h"
 
-enum { WORTH = 1 << 14 };
-
 struct windows {
     const uint8_t *images;
     const int64_t *image, *top, *left;
@@ -13,10 +11,9 @@ struct windows {
     float *out;
 };
 
-static void cut(void *data)
+static void cut(void *data, struct share own)
 {
     const struct windows *w = data;
-    const struct share own = own_share();
     for (int64_t b = begin(own, w->n); b < end(own, w->n); b++) {
         const uint8_t *from = w->images + w->image[b] * w->of_image + w->top[b] * w->of_row + w->left[b] * w->c;
         for (int64_t y = 0; y < w->height; y++) {
@@ -42,7 +39,7 @@ int lls_windows(const uint8_t *images, int64_t of_image, int64_t of_row, const i
     for (int64_t i = 0; i < row; i++)
         repeated[i] = scale[i % c], repeated[row + i] = shift[i % c];
     struct windows of = {images, image, top, left, of_image, of_row, n, height, row, c, repeated, repeated + row, out};
-    share_out(cut, &of, n * height * row > WORTH);
+    share_out(cut, &of, n * height * row);
     free(repeated);
     return DONE;
 }
