@@ -21,7 +21,7 @@ import lls
 from lls import native
 from lls.errors import UserError
 
-LONG = 20_000  # steps from which compiling a network pays
+LONG = 40_000  # steps from which compiling is thought to pay: half a millisecond a step of ResNet-18, for 20 seconds
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 

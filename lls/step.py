@@ -1,6 +1,7 @@
 """One step of training, and the same step recorded as a CUDA graph."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import torch
 from omegaconf import DictConfig
@@ -12,6 +13,7 @@ from lls.method import Batch, Method
 from lls.networks import Network
 
 Labels = list[tuple[Tensor, float]]  # as of lls.augment: hard labels and their weights
+_unended: list = []  # graphs whose recording has failed: PyTorch's allocator of pinned memory goes on asking them
 
 
 class Step:
@@ -107,10 +109,15 @@ class Recorded(Step):
             with recording:
                 super().__call__(*tape.inputs())
         except RuntimeError as error:
-            # where ending the recording fails too, PyTorch leaves its stream and its generator as if it went on
+            # where ending the recording fails too, PyTorch leaves stream, generator and, before 2.12 (its pull request
+            # 180395), memory as if it went on: no other could be recorded, and no memory given back
             torch.cuda.set_stream(current)
             generator = torch.cuda.default_generators[self.device.index]
             generator.graphsafe_set_state(generator.clone_state())
+            with suppress(RuntimeError):  # it did end
+                torch._C._cuda_endAllocateToPool(self.device.index, self.pool)
+                torch._C._cuda_releasePool(self.device.index, self.pool)
+            _unended.append(graph)
             self.works = False
             self.tapes.clear()
             self.optimizer.zero_grad()

@@ -145,26 +145,26 @@ def test_large_images(tmp_path):
 
 def test_ratios_are_kept_and_compared(tmp_path):
     path = tmp_path / "bench" / "cpu.json"
-    first = Record(path)
+    first = Record(path, commit="abc", device="cpu", threads=2)
     first.add("a", Spread(0.9, 1.0, 1.1), Goal(0.97, at_least=True))
     first.add("b", Spread(1, 2, 3), Goal(1.5))
     first.add("c", Spread(1, 1, 1))
     assert first.missed() == ["b"]
-    first.write(commit="abc", device="cpu", threads=2)
+    first.write()
     kept = json.loads(path.read_text())["ratios"]
     assert kept["a"]["median"] == 1.0
     assert kept["a"]["met"]
     assert not kept["b"]["met"]
     assert {entry["commit"] for entry in kept.values()} == {"abc"}
 
-    second = Record(path)
+    second = Record(path, commit="def", device="cpu", threads=2)
     second.add("a", Spread(0.7, 0.8, 0.9), Goal(0.97, at_least=True))
     (line,) = second.lines()
     assert "at least 0.97: NO" in line
     assert "-20.0% since" in line
     assert "(abc)" in line
     assert "within" not in line
-    second.write(commit="def", device="cpu", threads=2)
+    second.write()
     kept = json.loads(path.read_text())["ratios"]
     assert (kept["a"]["commit"], kept["b"]["commit"]) == ("def", "abc")
 

@@ -353,3 +353,10 @@ def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
     assert torch.cuda.current_stream() == before
     assert 0 < step.mean_loss(8) < 3
     assert capsys.readouterr().out.startswith("no CUDA graph of this run")
+
+    torch.cuda.empty_cache()  # which PyTorch refuses while something is recorded
+    after = Recorded(lenet(K, 1, 32).to(device), method_of("method=ls"), torch.optim.SGD(net.parameters(), lr=0.1))
+    for x, labels in batches(8):
+        after(x.to(device), [(y.to(device), w) for y, w in labels])
+    assert after.works
+    assert all(tape.graph is not None for tape in after.tapes.values())

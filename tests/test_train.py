@@ -337,12 +337,26 @@ def test_bf16_learns_too_and_says_so(overrides):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["auto", "fp32", "tf32", "bf16"])
-@pytest.mark.parametrize("graph", [True, False])
-def test_digits_on_a_gpu(precision, graph, overrides):
-    how = [f"machine.precision={precision}", f"machine.graph={graph}"]
+@pytest.mark.parametrize(("graph", "compile"), [(True, False), (False, False), (True, True)])
+def test_digits_on_a_gpu(precision, graph, compile, overrides, capsys):
+    how = [f"machine.precision={precision}", f"machine.graph={graph}", f"machine.compile={compile}"]
     result = execute(run_of(*overrides, "machine.device=cuda", *how))
     assert result["top1"] >= 97
     assert result["graph"] == graph
+    assert "no CUDA graph" not in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("network", ["resnet18", "mobilenetv2"])
+def test_networks_with_normalisation_and_mixup_on_a_gpu(network, overrides, monkeypatch, capsys):
+    """Recorded and compiled, as the paper's runs are; two in one process, each of them stopped and resumed."""
+    keys = [f"network={network}", "network.width=0.25", "augment=mixup", "machine.compile=true", "train.epochs=6"]
+    for seed in (0, 1):
+        run = run_of(*overrides, "machine.device=cuda", *keys, f"seed={seed}")
+        stop_after(3, monkeypatch, run, RuntimeError("stopped"))
+        result = execute(run)
+        assert result["top1"] > 50
+    assert "no CUDA graph" not in capsys.readouterr().out
 
 
 @pytest.mark.gpu
@@ -351,9 +365,11 @@ def test_no_synchronisation_inside_an_epoch_on_a_gpu(overrides, monkeypatch):
     epoch = TrainBatches.epoch
 
     def watched(self, number):
-        for batch in epoch(self, number):
-            torch.cuda.set_sync_debug_mode("error")
-            yield batch
+        try:
+            for batch in epoch(self, number):
+                torch.cuda.set_sync_debug_mode("error")  # from the first one on, the making of the others included
+                yield batch
+        finally:
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(TrainBatches, "epoch", watched)

@@ -23,10 +23,11 @@ class Goal(NamedTuple):
 
 
 class Record:
-    """Ratios by name, each with its goal if there is one; `path` holds those of last time."""
+    """Ratios by name, each with its goal if there is one; `path` holds those of last time. about: what else is kept with
+    each, as commit and device."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, **about: object):
+        self.path, self.about = path, about
         self.last = json.loads(path.read_text()) if path.exists() else {"ratios": {}}
         self.ratios: dict[str, Spread] = {}
         self.goals: dict[str, Goal] = {}
@@ -46,11 +47,11 @@ class Record:
     def missed(self) -> list[str]:
         return [name for name, goal in self.goals.items() if not goal.met(self.ratios[name].median)]
 
-    def write(self, **about: object) -> None:
+    def write(self) -> None:
         """Keep these ratios and, of last time's, those that were not measured now."""
         ratios = {name: list(map(_short, ratio)) for name, ratio in self.ratios.items()}
         goals = {name: {"goal": str(goal), "met": name not in self.missed()} for name, goal in self.goals.items()}
-        entry = {**about, "date": datetime.now(UTC).date().isoformat()}
+        entry = {**self.about, "date": datetime.now(UTC).date().isoformat()}
         kept = self.last["ratios"] | {
             name: {"median": middle, "quartiles": [low, high], **goals.get(name, {}), **entry}
             for name, (low, middle, high) in ratios.items()

@@ -4,6 +4,7 @@ A few steps of a ResNet-101 take minutes on a CPU, so there is no such measureme
 """
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +16,14 @@ from lls import machine
 from lls.augment import none
 from lls.bench.loops import a_step, pixels, train_batches
 from lls.config import compose
+from lls.mps import shared
 from lls.schedule import schedule
-from lls.step import epoch
+from lls.slots import Slot
+from lls.step import Recorded, epoch
 from lls.tables.cost import IMAGES
+
+
+STEADY = 3.0  # seconds to be timed on a GPU, at least
 
 
 class Paper(NamedTuple):
@@ -52,7 +58,7 @@ RUNS = (
 class Minutes(NamedTuple):
     step: float  # milliseconds
     begin: float  # seconds of the first 20 steps, in which all is compiled and recorded
-    training: float  # minutes of a whole run, its begin included; evaluation and, for large images, decoding aside
+    training: float  # minutes of a whole run, its begin included; evaluation, checkpoints and decoding aside
 
 
 def measure(
@@ -80,16 +86,29 @@ def measure(
 
     wait()
     begin = seconds_of(20)
+    if isinstance(step, Recorded) and not step.works:
+        raise RuntimeError(f"{run.dataset} / {run.network}: its step was not recorded as a CUDA graph")
     ready()
-    seconds = seconds_of(steps) / steps
+    n = steps
+    if device.type == "cuda":  # of a small network, 200 steps are over before the clock rate is what it is in a run
+        n = max(steps, round(STEADY * steps / seconds_of(steps)))
+    seconds = seconds_of(n) / n
     return Minutes(1000 * seconds, begin, (begin + seconds * total) / 60)
 
 
 def at_once(run: Paper, steps: int, processes: int) -> Minutes:
-    """Of the slowest of several processes that train on the GPU at once: all begin to be timed when all are ready."""
+    """Of the slowest of several processes that train on the GPU at once, under MPS where it is there, as with --jobs: all
+    begin to be timed when all are ready."""
     from multiprocessing import get_context
 
-    context = get_context("spawn")
-    with context.Manager() as manager, context.Pool(processes) as pool:
-        ready = manager.Barrier(processes, timeout=600).wait
-        return max(pool.starmap(partial(measure, ready=ready), [(run, steps)] * processes))
+    context, before = get_context("spawn"), dict(os.environ)
+    gpu = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
+    with shared([Slot(1, gpu if torch.cuda.is_available() else {})] * processes) as slots:
+        try:
+            os.environ.update(slots[0].environment)  # which the processes inherit
+            with context.Manager() as manager, context.Pool(processes) as pool:
+                ready = manager.Barrier(processes, timeout=600).wait
+                return max(pool.starmap(partial(measure, ready=ready), [(run, steps)] * processes))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)

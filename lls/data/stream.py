@@ -122,7 +122,7 @@ class _Streamed(Normalised):
         for batch, pixels in zip(batches, self.loader, strict=True):
             if isinstance(pixels, UserError):
                 raise pixels
-            yield pixels.to(self.device, non_blocking=True), self.y[batch.to(self.y.device)]
+            yield pixels.to(self.device, non_blocking=True), self.y[batch.to(self.y.device, non_blocking=True)]
 
     def close(self) -> None:
         """Stop the workers; the next epoch would start others.
