@@ -33,7 +33,8 @@ class Graph:
 
 @pytest.fixture
 def fake_cuda(monkeypatch):
-    """CUDA's part of a recording, on the CPU: what is recorded is not done until it is replayed."""
+    """CUDA's part of a recording, on the CPU: what is recorded is not done until it is replayed. It lists what is
+    called when one fails."""
 
     class record:
         def __init__(self, graph, *_, **__):
@@ -73,6 +74,9 @@ def fake_cuda(monkeypatch):
     generator = SimpleNamespace(clone_state=lambda: None, graphsafe_set_state=lambda _: None)
     monkeypatch.setattr(torch.cuda, "default_generators", {None: generator})
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    given_back = []
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, name, lambda *_, name=name: given_back.append(name))
     plain = Step.__call__
 
     def call(self, x, labels):
@@ -83,6 +87,7 @@ def fake_cuda(monkeypatch):
         Graph.recording.work = lambda: plain(self, x.detach(), labels)
 
     monkeypatch.setattr(Step, "__call__", call)
+    return given_back
 
 
 def batches(n, mixed=()):
@@ -140,6 +145,7 @@ def test_a_recorded_step_is_the_step(method, mixed, fake_cuda):
 
 
 def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
+    """And no memory, which PyTorch would go on holding."""
     from lls.methods.lls import LLS
 
     _, want, _ = trained(Step)
@@ -150,6 +156,7 @@ def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
     assert not step.works
     said = capsys.readouterr().out
     assert re.fullmatch(r"no CUDA graph of this run.* \(operation not permitted when stream is capturing\)\n", said)
+    assert fake_cuda == ["_cuda_endAllocateToPool", "_cuda_releasePool"]
 
 
 @pytest.mark.parametrize(("first", "then"), [(Recorded, Step), (Step, Recorded), (Recorded, Recorded)])

@@ -23,7 +23,7 @@ class Goal(NamedTuple):
 
 
 class Record:
-    """Ratios by name, each with its goal if there is one; `path` holds those of last time. about: what else is kept with
+    """Ratios by name, each with its goal if there is one; `path` holds those of last time. about: what else is kept of
     each, as commit and device."""
 
     def __init__(self, path: Path, **about: object):

@@ -22,7 +22,6 @@ from lls.slots import Slot
 from lls.step import Recorded, epoch
 from lls.tables.cost import IMAGES
 
-
 STEADY = 3.0  # seconds to be timed on a GPU, at least
 
 
@@ -97,8 +96,8 @@ def measure(
 
 
 def at_once(run: Paper, steps: int, processes: int) -> Minutes:
-    """Of the slowest of several processes that train on the GPU at once, under MPS where it is there, as with --jobs: all
-    begin to be timed when all are ready."""
+    """Of the slowest of several processes that train on the GPU at once, under MPS where it is there, as with --jobs.
+    All begin to be timed when all are ready."""
     from multiprocessing import get_context
 
     context, before = get_context("spawn"), dict(os.environ)
