@@ -21,7 +21,7 @@ import lls
 from lls import native
 from lls.errors import UserError
 
-LONG = 40_000  # steps from which compiling is thought to pay: half a millisecond a step of ResNet-18, for 20 seconds
+LONG = 40_000  # steps from which compiling is thought to pay: half a millisecond a step of ResNet-18, for some 20 s
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
@@ -52,7 +52,7 @@ def ways(cfg: DictConfig, on: torch.device, steps: int = 0) -> Ways:
     """The decisions for `machine` as configured, a device, and the number of steps that a run will take.
 
     auto on a CPU: float32, nothing compiled, which was measured to gain nothing there and costs tens of seconds. On an
-    NVIDIA GPU: bfloat16 from Ampere on, and a CUDA graph; compiled where compiling, about a minute, can pay."""
+    NVIDIA GPU: bfloat16 from Ampere on, and a CUDA graph; compiled where compiling, tens of seconds, can pay."""
     nvidia = on.type == "cuda" and torch.version.cuda is not None
     return Ways(
         precision=precision(cfg.precision, on),

@@ -114,10 +114,10 @@ class Recorded(Step):
             torch.cuda.set_stream(current)
             generator = torch.cuda.default_generators[self.device.index]
             generator.graphsafe_set_state(generator.clone_state())
-            with suppress(RuntimeError):  # it did end
+            with suppress(RuntimeError):  # if it did end, the graph itself gives its memory back
                 torch._C._cuda_endAllocateToPool(self.device.index, self.pool)
                 torch._C._cuda_releasePool(self.device.index, self.pool)
-            _unended.append(graph)
+                _unended.append(graph)
             self.works = False
             self.tapes.clear()
             self.optimizer.zero_grad()

@@ -4,8 +4,8 @@ loops     an epoch beside the network's bare step, and beside torchvision's and 
 losses    each method's loss beside label smoothing's and beside a training step
 startup   seconds until --help is there, and until the first training step
 images    large JPEGs beside torchvision's ImageFolder, one worker each
-runs      the paper's runs in minutes, from 200 steps each (on a GPU only); --ways compares eager, graph and compiled
-          for those with a goal
+runs      the paper's runs in minutes, from 200 steps or three seconds each (on a GPU only); --ways compares eager,
+          graph and compiled for those with a goal
 
 Without a name, all of them. What is compared takes turns; medians and quartiles are of the rounds. Nothing else should
 run: a disturbed round is repeated. Ratios with a goal are kept in outputs/bench, and compared with those kept there.

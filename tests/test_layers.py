@@ -131,9 +131,9 @@ def test_pooling_is_pytorchs_to_the_bit(shape):
     assert "_MaxPoolReLU" in way(y)
     assert torch.equal(y.nan_to_num(9), want.nan_to_num(9))
     assert torch.equal(torch.autograd.grad(y, x, grad)[0], torch.autograd.grad(want, x, grad)[0])
-    assert torch.equal(
-        *(torch.autograd.grad(of, x, g)[0] for of, g in ((layer(x), grad), (layer(x), grad.contiguous())))
-    )
+    placed = place(deepcopy(layer), CPU)
+    for other in (grad.contiguous(), grad.to(memory_format=torch.channels_last), torch._neg_view(-grad)):
+        assert torch.equal(*(torch.autograd.grad(of(x), x, other)[0] for of in (placed, layer)))
 
 
 def test_a_layer_without_its_relu_elsewhere_and_one_that_is_watched():
@@ -149,10 +149,24 @@ def test_a_layer_without_its_relu_elsewhere_and_one_that_is_watched():
     assert net[0] is not pool
     assert net[2] is net[6] is norm
     assert len(seen) == 1
-    block = torchvision.models.resnet.BasicBlock(3, 3)
-    block.bn1.register_forward_hook(lambda layer, x, y: seen.append(y))
-    place(block, CPU)(x)
-    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        *("register_forward_pre_hook", "register_forward_hook"),
+        *("register_full_backward_pre_hook", "register_full_backward_hook"),
+    ],
+)
+def test_hooks_go_on_being_called(hook):
+    seen, x = [], images(8, 3, 8, 8)
+    pair, block = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), torchvision.models.resnet.BasicBlock(3, 3)
+    block.relu.inplace = False  # which PyTorch refuses behind some hooks
+    for layer in (*pair, block.bn1):
+        getattr(layer, hook)(lambda *_: seen.append(1))
+    for net in (pair, block):
+        place(net, CPU)(x).sum().backward()
+    assert len(seen) == 3
 
 
 def test_parameters_are_kept_with_their_names():
@@ -284,6 +298,35 @@ def test_residual_blocks(block):
     for mean, want in zip(net.buffers(), exact.buffers(), strict=True):
         torch.testing.assert_close(mean.double(), want.double(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(net.eval()(x).double(), exact.eval()(x.double()), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: {"norm_layer": lambda c: nn.BatchNorm2d(c, affine=False)},
+        lambda: {"norm_layer": lambda c: nn.BatchNorm2d(c, momentum=None)},
+        lambda: {"norm_layer": lambda c: nn.GroupNorm(2, c)},
+        lambda: {"norm_layer": lambda c: nn.InstanceNorm2d(c, affine=True, track_running_stats=True)},
+        lambda: {"norm_layer": torchvision.ops.FrozenBatchNorm2d},
+        lambda: {"relu": nn.SiLU()},
+    ],
+)
+def test_other_residual_blocks_are_torchvisions(change):
+    keys, x = change(), images(8, 8, 5, 5)
+    block = torchvision.models.resnet.BasicBlock(8, 8, **{k: v for k, v in keys.items() if k == "norm_layer"})
+    block.relu = keys.get("relu", block.relu)
+    want = deepcopy(block)(x)
+    torch.testing.assert_close(place(block, CPU)(x), want)
+
+
+@compiled
+def test_once_and_not_twice():
+    layers = (nn.Conv2d(128, 128, 3, padding=1), nn.Sequential(nn.MaxPool2d(2), nn.ReLU()))
+    for layer in (*layers, nn.Sequential(nn.BatchNorm2d(128), nn.ReLU())):
+        x = images(64, 128, 2, 2)
+        (to_x,) = torch.autograd.grad(place(layer, CPU)(x).square().sum(), x, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            to_x.sum().backward()
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,22 @@ def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
     assert fake_cuda == ["_cuda_endAllocateToPool", "_cuda_releasePool"]
 
 
+def test_a_recording_that_did_end_is_let_go(fake_cuda, monkeypatch):
+    """Its memory is given back by the graph's own end, which nothing may put off."""
+    from lls import step as steps
+    from lls.methods.lls import LLS
+
+    def refuses(*_):
+        raise RuntimeError("not currently recording to mempool_id")
+
+    asked, before = [], len(steps._unended)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", refuses)
+    monkeypatch.setattr(LLS, "static", property(lambda self: asked.append(1) or len(asked) != 5))
+    trained(Recorded)
+    assert not fake_cuda
+    assert len(steps._unended) == before
+
+
 @pytest.mark.parametrize(("first", "then"), [(Recorded, Step), (Step, Recorded), (Recorded, Recorded)])
 def test_a_checkpoint_goes_on_in_either_way(first, then, fake_cuda, tmp_path):
     """The recorded step's rate is a tensor, on the GPU, and is part of the optimizer's state."""

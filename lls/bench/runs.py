@@ -85,9 +85,9 @@ def measure(
 
     wait()
     begin = seconds_of(20)
+    ready()
     if isinstance(step, Recorded) and not step.works:
         raise RuntimeError(f"{run.dataset} / {run.network}: its step was not recorded as a CUDA graph")
-    ready()
     n = steps
     if device.type == "cuda":  # of a small network, 200 steps are over before the clock rate is what it is in a run
         n = max(steps, round(STEADY * steps / seconds_of(steps)))

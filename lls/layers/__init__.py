@@ -1,7 +1,8 @@
 """Layers as a CPU computes them fastest: the same functions of the same parameters as PyTorch's, computed otherwise.
 
 `place` has a network on a CPU use them. What does not suit them (another device, bfloat16, what is traced or compiled,
-a shape for which it would not pay) they leave to PyTorch. They are differentiable once.
+a shape for which it would not pay) they leave to PyTorch. They are differentiable once, a gradient at a time. What is
+done to a whole network (conversion to other layers, symbolic tracing) is to be done before.
 """
 
 import sys
@@ -31,10 +32,10 @@ def _quicken(module: nn.Module) -> None:
     if type(module) is nn.Conv2d and convolution.usual(module):
         module.__class__ = Conv2d
     elif "torchvision.models.resnet" in sys.modules:  # who has not imported it, which takes a second, has no such block
-        from lls.layers.residual import FASTER
+        from lls.layers import residual
 
-        if not any(map(_watched, module.modules())):
-            module.__class__ = FASTER.get(type(module), type(module))
+        if residual.usual(module) and not any(map(_watched, module.modules())):
+            module.__class__ = residual.FASTER[type(module)]
     if type(module) is nn.Sequential:
         for i, (layer, after) in enumerate(pairwise([*module])):
             faster = _with_relu(layer) if type(after) is nn.ReLU else None
@@ -48,9 +49,11 @@ def _with_relu(layer: nn.Module) -> type[nn.Module] | None:
     """What is both this layer and the ReLU after it."""
     if type(layer) is nn.MaxPool2d and pooling.halves(layer):
         return MaxPoolReLU
-    return BatchNormReLU if type(layer) is nn.BatchNorm2d and norm.usual(layer) else None
+    return BatchNormReLU if norm.usual(layer) else None
 
 
 def _watched(module: nn.Module) -> bool:
     """Whether hooks wait for what goes through it, of which there will be no more, or something else."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    return bool(
+        module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks
+    )

@@ -24,9 +24,15 @@ def norm_relu(norm: nn.BatchNorm2d, x: Tensor, add: Tensor | None = None) -> Ten
     return _NormReLU.apply(x, add, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps, norm.momentum)
 
 
-def usual(norm: nn.BatchNorm2d) -> bool:
-    """With a weight and a bias, and running statistics in which older batches count less and less."""
-    return norm.affine and norm.track_running_stats and norm.momentum is not None
+def usual(layer: nn.Module) -> bool:
+    """PyTorch's own, with weight and bias, and running statistics in which older batches count less and less."""
+    return (
+        type(layer) is nn.BatchNorm2d
+        and layer.affine
+        and layer.track_running_stats
+        and layer.momentum is not None
+        and layer.num_batches_tracked is not None
+    )
 
 
 def _fits(norm: nn.BatchNorm2d, x: Tensor, add: Tensor | None) -> bool:
@@ -34,9 +40,12 @@ def _fits(norm: nn.BatchNorm2d, x: Tensor, add: Tensor | None) -> bool:
         (add is None or (suits(add) and add.shape == x.shape))
         and x.shape[1] == norm.num_features
         and x.numel() > norm.num_features  # of one pixel there is no variance
-        and norm.weight.dtype == norm.running_mean.dtype == torch.float32
-        and norm.weight.is_cpu
+        and all(map(_in_order, (norm.weight, norm.bias, norm.running_mean, norm.running_var)))
     )
+
+
+def _in_order(x: Tensor) -> bool:
+    return x.is_cpu and x.dtype == torch.float32 and x.is_contiguous() and not x.is_neg()
 
 
 class _NormReLU(torch.autograd.Function):

@@ -1,8 +1,9 @@
 """torchvision's residual blocks, with normalisation, addition and ReLU at once."""
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import resnet
 
+from lls.layers import norm
 from lls.layers.norm import norm_relu
 
 
@@ -20,3 +21,11 @@ class Bottleneck(resnet.Bottleneck):
 
 
 FASTER = {resnet.BasicBlock: BasicBlock, resnet.Bottleneck: Bottleneck}
+
+
+def usual(module: nn.Module) -> bool:
+    """One of torchvision's blocks, with PyTorch's own normalisations and ReLU in it."""
+    if type(module) not in FASTER:
+        return False
+    norms = [layer for name, layer in module.named_children() if name.startswith("bn")]
+    return type(module.relu) is nn.ReLU and all(map(norm.usual, norms))

@@ -1,7 +1,7 @@
-"""What is written in C, for a CPU with a C compiler: the losses, max-pooling, a batch's crops. One pass over numbers
+"""What is written in C, for a CPU with a C compiler: the losses, some layers, a batch's crops. One pass over numbers
 that stay in the cache, where PyTorch's operations each go through memory and cost more to call than to compute.
 
-They are compiled at the first use, in less than a second, and kept in the user's cache folder. Where there is no
+They are compiled at the first use, in a second, and kept in the user's cache folder. Where there is no
 compiler, or LLS_NATIVE=0 is set, the same formulas are computed in PyTorch.
 """
 

@@ -1,4 +1,4 @@
-/* lls/layers.py's MaxPoolReLU, of images in NHWC. */
+/* lls/layers/pooling.py's MaxPoolReLU, of images in NHWC. */
 
 #include "simd.h"
 #include "threads.h"
