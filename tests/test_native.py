@@ -144,6 +144,20 @@ def test_threads_are_there():
 
 
 @compiled
+def test_gradients_times_any_scalar():
+    z, q = normal(8, 5), normal(5, 5)
+    for loss in losses(z, q, torch.arange(8) % 5):
+        (once,) = torch.autograd.grad(loss, z, retain_graph=True)
+        scalars = (torch.tensor(-2.5), torch._neg_view(torch.tensor(2.5)), torch.tensor(0.0))
+        for by in (*scalars, torch._efficientzerotensor(())):
+            (found,) = torch.autograd.grad(loss, z, by, retain_graph=True)
+            torch.testing.assert_close(found, once * by.resolve_neg().item())
+        batched = torch.tensor([1.0, 3.0])
+        (found,) = torch.autograd.grad(loss, z, batched, retain_graph=True, is_grads_batched=True)
+        torch.testing.assert_close(found, batched[:, None, None] * once)
+
+
+@compiled
 def test_the_same_again():
     z, q = normal(8, 5), normal(5, 5)
     for loss in losses(z, q, torch.arange(8) % 5):

@@ -32,6 +32,7 @@ FUNCTIONS = {
     "lls_symmetric_kl": (c_int, [pointer] * 3 + [count] * 2 + [number] * 2 + [pointer] * 3),
     "lls_sparse_kl": (c_int, [pointer] * 4 + [count] * 4 + [number] * 2 + [pointer] * 3),
     "lls_threads": (c_int, []),
+    "lls_scale": (None, [pointer, count, pointer]),
     "lls_max_pool_relu": (c_int, [pointer] + [count] * 4 + [pointer] * 2),
     "lls_max_pool_relu_backward": (c_int, [pointer] * 2 + [count] * 4 + [pointer]),
     "lls_norm_relu": (c_int, [pointer] * 2 + [count] * 2 + [pointer] * 2 + [number] * 2 + [pointer] * 5),
@@ -96,12 +97,18 @@ def check(code: int, out_of_range: str = "") -> None:
 
 
 def scaled(gradients: Sequence[Tensor | None], by: Tensor) -> list[Tensor | None]:
-    """These, of which nothing else knows, times a scalar, which is nearly always 1: then nothing is to be done."""
+    """These, of which nothing else knows, times a scalar. It is nearly always 1, which C sees without any reading of
+    numbers in a step."""
     try:
-        factor = by.item()
+        factor = by.data_ptr() if plain(by) and not by._is_zerotensor() else None
     except RuntimeError:  # a batch of scalars, of is_grads_batched
+        factor = None
+    if factor is None:
         return [None if gradient is None else gradient * by for gradient in gradients]
-    return [gradient if gradient is None or factor == 1 else gradient.mul_(factor) for gradient in gradients]
+    for gradient in gradients:
+        if gradient is not None:
+            library().lls_scale(gradient.data_ptr(), gradient.numel(), factor)
+    return list(gradients)
 
 
 def windows(images: Tensor, image: Tensor, top: Tensor, left: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
