@@ -40,11 +40,12 @@ def _fits(norm: nn.BatchNorm2d, x: Tensor, add: Tensor | None) -> bool:
         (add is None or (suits(add) and add.shape == x.shape))
         and x.shape[1] == norm.num_features
         and x.numel() > norm.num_features  # of one pixel there is no variance
-        and all(map(_in_order, (norm.weight, norm.bias, norm.running_mean, norm.running_var)))
+        and all(map(_readable, (norm.weight, norm.bias, norm.running_mean, norm.running_var)))
     )
 
 
-def _in_order(x: Tensor) -> bool:
+def _readable(x: Tensor) -> bool:
+    """Whether C can read a vector where it lies."""
     return x.is_cpu and x.dtype == torch.float32 and x.is_contiguous() and not x.is_neg()
 
 
