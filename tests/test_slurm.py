@@ -122,7 +122,9 @@ def test_a_job_whose_time_is_over_is_queued_again_and_ends_as_one_unbroken(run_o
     lines = log_of(teacher).read_text()
     assert lines.count(f"  {teacher.id}, process ") == 2
     assert "this job is timed-out" in lines
-    assert lines.count("Calling checkpoint method") == lines.count("Requeued job 1_0 (99 remaining timeouts)")
+    # The worker that was told too does not answer. Not asked: what submitit says once the job is queued again, for
+    # SLURM may have ended it by then.
+    assert lines.count("Calling checkpoint method") == 1
     assert "6 epochs on cpu, 3 of them done" in lines
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
