@@ -70,7 +70,7 @@ def at_once(node):
         while not stop.wait(0.5):
             for line in slurm_says("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i %r"):
                 if line.endswith(" BeginTime"):
-                    slurm_says("scontrol", "update", f"JobId={line.split()[0]}", "StartTime=now", "TimeLimit=10")
+                    slurm_says("scontrol", "update", f"JobId={line.split()[0]}", "StartTime=now")
 
     thread = threading.Thread(target=hurry)
     thread.start()
@@ -85,7 +85,7 @@ def numbers(run):
 
 
 class Odd(slurm.Job):
-    """A job that has its time cut short when a teacher has done three epochs; with another seed, it is killed."""
+    """A job that SLURM tells its time is over when a teacher has done three epochs; with another seed, it is killed."""
 
     def __call__(self):
         save = Run.save
@@ -95,13 +95,15 @@ class Odd(slurm.Job):
             if run.cfg.seed == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             if run.teacher is None and len(state["rows"]) == 3 and "SLURM_RESTART_COUNT" not in os.environ:
-                job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
-                slurm_says("scontrol", "update", f"JobId={job}", "TimeLimit=2")
                 paths, dataset = [CONFIGS / "train.yaml"], compose(["dataset=tinyimagenet"]).dataset
                 on = {"seed": 0, "workers": 1, "store": None, "device": torch.device("cpu")}
                 told_too = StreamedTest(paths, torch.zeros(1), dataset, **on)  # its worker, which is forked
                 with pytest.raises(UserError):
                     next(iter(told_too))
+                # As SLURM does by itself, but at its next look at the clock only, half a minute later.
+                slurm_says(
+                    "scancel", "--signal=USR2", "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
+                )
                 time.sleep(600)
 
         Run.save = odd
@@ -126,6 +128,8 @@ def test_a_job_whose_time_is_over_is_queued_again_and_ends_as_one_unbroken(run_o
     # SLURM may have ended it by then.
     assert lines.count("Calling checkpoint method") == 1
     assert "6 epochs on cpu, 3 of them done" in lines
+    submission = next((Path(teacher.cfg.machine.output) / "slurm").glob("*/*_submission.sh"))
+    assert "#SBATCH --signal=USR2@110" in submission.read_text().splitlines()
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     straight = run_of("method=lls_st", "seed=1", f"machine.output={tmp_path}/straight")
