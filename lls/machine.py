@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 import lls
 from lls import native
 from lls.errors import UserError
+from lls.host import processor
 
 LONG = 40_000  # steps from which compiling is thought to pay: half a millisecond a step of ResNet-18, for some 20 s
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
@@ -113,12 +114,7 @@ def called(on: torch.device) -> str:
     """The name of a device, as its maker has it: of a GPU, or in brackets of the processor."""
     if on.type == "cuda":
         return torch.cuda.get_device_name(on)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{on.type} ({models[0] if models else platform.processor() or platform.machine()})"
+    return f"{on.type} ({processor()})"
 
 
 def record(how: Ways, on: torch.device) -> dict:

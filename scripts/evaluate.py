@@ -25,10 +25,11 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
     try:
         state = run.load()
     except (OSError, ValueError) as error:
-        reason = (
-            "is not there (git does not track it)" if isinstance(error, FileNotFoundError) else f"is broken ({error})"
-        )
-        raise UserError(f"{run.folder}/last.pt {reason}: remove the folder and train the run again") from None
+        if isinstance(error, FileNotFoundError):
+            again = "git does not track weights; train the run again in another folder, machine.output=mine"
+            raise UserError(f"{run.folder}/last.pt is not there: {again}") from None
+        again = "remove the folder and train the run again"
+        raise UserError(f"{run.folder}/last.pt is broken ({error}): {again}") from None
     device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
     machine.set_precision(cfg.machine.precision, device)
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)

@@ -3,10 +3,12 @@
 import re
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import lls
 from lls.arguments import check_arguments
 from lls.composition import options
 from lls.config import compose
@@ -31,6 +33,13 @@ def test_ci_runs_the_readmes_test_command():
     assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
 
+def test_from_the_parent_of_a_clone_called_lls_the_package_is_found(tmp_path):
+    """As installed by pip install -e: the folder is no package, and would be taken for a namespace."""
+    (tmp_path / "lls").mkdir()
+    command = [sys.executable, "-c", "import lls; print(lls.__version__)"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout == f"{lls.__version__}\n"
+
+
 @pytest.mark.parametrize("line", re.findall(r"python train.py ([^#`\n]*)", README))
 def test_the_readmes_commands_compose(line):
     if "--help" not in line and "-sc" not in line:
@@ -43,13 +52,16 @@ def test_the_readme_names_every_option():
     ]
 
 
-def test_the_readmes_file_map_and_links_exist():
+def test_the_readmes_file_map_is_whole_and_its_links_exist():
     tree = README.split("## Where things are")[1].split("\n**")[0]
-    named = re.findall(r"(?:^ {4}|(?<= {6}))([a-z][\w/.]*(?:\.py|/))(?= )", tree, re.M)
-    assert len(named) > 15
-    linked = re.findall(r"\]\(([^)h#][^)]*)\)|src=\"([^\"]+)\"", README)
-    missing = [name for name in (*named, *("".join(pair) for pair in linked)) if not (ROOT / name).exists()]
-    assert not missing
+    named = set(re.findall(r"\b(?:lls/\w+(?:\.py|/)|(?<=^ {4})[a-z]+(?:\.py|/))", tree, re.M))
+    packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("lls/*/__init__.py")}
+    modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("lls/*.py")} - {"lls/__init__.py"}
+    top = {"train.py", "configs/", "scripts/", "data/", "outputs/", "tests/"}
+    assert named == packages | modules | top
+    assert not {path.name for path in ROOT.glob("scripts/*.py")} - set(re.findall(r"\w+\.py", tree))
+    linked = ["".join(pair) for pair in re.findall(r"\]\(([^)h#][^)]*)\)|src=\"([^\"]+)\"", README)]
+    assert not [name for name in linked if not (ROOT / name).exists()]
 
 
 def test_the_readmes_results_are_those_of_the_tracked_runs():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import runpy
 import shlex
 import sys
@@ -12,14 +13,15 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from lls import composition, planned, smoke
+from lls import composition, host, planned, smoke
 from lls.config import compose
 from lls.errors import UserError
 from lls.planned import run_of
 from lls.runs import execute, identity, needs
-from lls.tables import load, names, runs_of
+from lls.tables import cost, load, names, runs_of
 from lls.tables.declaration import PAPER
 from lls.tables.mirror import mirror
+from lls.tables.plan import plan
 from lls.tables.render import ranks, render, text_of, title
 from lls.tables.results import finished, stale, tracked
 from lls.tables.values import Value, differences, values_of
@@ -279,7 +281,10 @@ def test_plan_tells_done_partial_and_to_do(tables_py, tmp_path):
     runs[0].finish(result)
     status, out, _ = tables_py("plan", *words)
     assert status == 0
-    assert [" ".join(line.split()[1:3]) for line in out.splitlines()[:3]] == ["done 0", "4/10 epochs", "to do"]
+    heading, *told = (re.split(r"  +", line) for line in out.splitlines()[:4])
+    assert heading == ["run", "state", "time left", "command"]
+    assert [state for _, state, *_ in told] == ["done", "4/10 epochs", "to do"]
+    assert [len(cells) for cells in told] == [3, 4, 4]  # no time is left for what is done
     assert "3 runs, 0 of them teachers of others: 1 done, 1 partial, 1 to do" in out
 
 
@@ -297,10 +302,17 @@ def test_plan_tells_what_would_be_trained_again(tables_py, tmp_path):
     assert "37 runs, 0 of them teachers of others: 0 done, 0 partial, 37 to do" in out
 
 
-def test_time_left_is_from_finished_runs_where_there_are_some(tmp_path, monkeypatch):
-    from lls.tables import cost
-    from lls.tables.plan import plan
+def test_the_rate_is_measured_once_on_each_machine(tmp_path, monkeypatch):
+    """The folder of what is known may be on a disk that several share, or be copied."""
+    monkeypatch.setattr(cost, "FOLDER", tmp_path)
+    measured = iter([cost.Rate("slow", 1e9), cost.Rate("fast", 1e12)])
+    monkeypatch.setattr(cost, "_measure", lambda: next(measured))
+    assert [cost.rate().device, cost.rate().device] == ["slow", "slow"]
+    monkeypatch.setattr(host, "processor", lambda: "another")
+    assert [cost.rate().device, cost.rate().device] == ["fast", "fast"]
 
+
+def test_time_left_is_from_finished_runs_where_there_are_some(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "rate", lambda: cost.Rate("here", 1e12))
     table = load("3", ["columns=FMNIST", "rows=LLS", f"machine.output={tmp_path}"])
     by_flops = plan([table], tmp_path)
@@ -316,7 +328,6 @@ def test_time_left_is_from_finished_runs_where_there_are_some(tmp_path, monkeypa
 
 def test_counts_are_table_9s_and_images_the_published_ones(tables):
     from lls.data.published import COUNTS
-    from lls.tables import cost
 
     assert cost.parameters(tables["9"].cells["LLS", "R18 parameters"].runs[0]) == 11_618_632
     for name, (train, test) in cost.IMAGES.items():

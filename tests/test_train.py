@@ -417,6 +417,8 @@ def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, script
     failed = script("evaluate.py", moved)
     assert "last.pt is broken" in failed.stderr
     assert (moved / "last.pt").exists()
+    (moved / "last.pt").unlink()
+    assert "last.pt is not there: git does not track weights" in script("evaluate.py", moved).stderr
     for arguments, said in (
         (("nothing",), "no runs in"),
         (("digits",), "2 runs in"),

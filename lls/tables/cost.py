@@ -15,6 +15,7 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from lls.files import write_whole
+from lls.host import fingerprint
 from lls.planned import FOLDER, teacher_of
 from lls.runs import RUNS, Run, run_in
 
@@ -42,7 +43,7 @@ class Size(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """What a training step of ResNet-18 on 32x32 images reaches here."""
+    """What training ResNet-18 on 32x32 images reaches here."""
 
     device: str  # as result.json names it
     flops: float  # a second
@@ -121,10 +122,11 @@ def kind(run: Run) -> tuple:
 
 def rate() -> Rate:
     """This machine's, measured in some seconds the first time."""
-    known = _known("rate.json")
-    if "device" not in known:
-        known |= _measure()._asdict()
-        _keep("rate.json", known)
+    name = f"rate-{fingerprint()}.json"
+    known = _known(name)
+    if not known:
+        known = _measure()._asdict()
+        _keep(name, known)
     return Rate(**known)
 
 
@@ -161,21 +163,25 @@ def _count(network: dict, channels: int, size: int) -> Trunk:
 
 
 def _measure() -> Rate:
+    """As runs are trained here, but on a CPU with a smaller batch, which is somewhat slower."""
     import torch
 
     from lls import machine
+    from lls.layers import place
     from lls.networks import resnet
 
     device = machine.device("auto")
-    batch = 2 if device.type == "cpu" else 256
-    net = resnet(100, 3, 32, 18, "small", "2x2").to(device, memory_format=torch.channels_last)
+    machine.keep_memory(device)
+    batch = 32 if device.type == "cpu" else 256
+    net = resnet(100, 3, 32, 18, "small", "2x2")
+    place(net, device)
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
-    seconds = []
-    for _ in range(6):
+    wait, seconds = machine.wait(device), []
+    for _ in range(4):
         started = time.perf_counter()
-        net(x)[0].sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        with machine.autocast(device, "auto"):
+            net(x)[0].sum().backward()
+        wait()
         seconds.append(time.perf_counter() - started)
     return Rate(machine.called(device), batch * 3 * 1.113e9 / min(seconds[1:]))
 

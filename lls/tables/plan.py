@@ -88,13 +88,12 @@ def overrides_of(run: Run) -> list[str]:
 
 
 def lines(planned: Sequence[Planned]) -> list[str]:
-    """The plan in words."""
+    """The plan in words, a line a run."""
     width = max((len(p.run.id) for p in planned), default=0)
-    found = [
-        f"{p.run.id:<{width}}  {p.state:<14} {duration(p.seconds):>8}{' ' if p.measured or p.done else '~'}  "
-        f"{shlex.join(p.command)}"
-        for p in planned
-    ]
+    found = [f"{'run':<{width}}  {'state':<14} {'time left':>9}   command"] if planned else []
+    for p in planned:
+        left = "" if p.done else duration(p.seconds) + (" " if p.measured else "~")
+        found.append(f"{p.run.id:<{width}}  {p.state:<14} {left:>10}  {shlex.join(p.command)}")
     return [*found, "", *totals(planned)]
 
 
