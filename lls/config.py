@@ -57,6 +57,24 @@ def teacher_of(cfg: DictConfig) -> DictConfig:
     return teacher
 
 
+def changed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A configuration with other values of keys that it has. Raises UserError for any that make no sense."""
+    from lls.ranges import check_ranges
+
+    own = OmegaConf.to_container(cfg, resolve=True)
+    new = OmegaConf.create(own)
+    for override in parse(overrides):
+        if override.is_sweep_override() or override.is_delete():
+            raise UserError(f"{override.input_line}: one value, as in key=value")
+        if override.key_or_group not in (known := flattened(own)):
+            raise _unknown(override.key_or_group, list(known))
+        OmegaConf.update(new, override.key_or_group, override.value())
+    plain = OmegaConf.to_container(new)
+    _check_kinds(plain, own)
+    check_ranges(plain)
+    return new
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """'; did you mean ...?', or nothing where no known word is near. A key's last part alone finds the whole key."""
     known = list(known)

@@ -1,16 +1,18 @@
-"""Measure a run's saved network again: python scripts/evaluate.py RUN [machine.device=cpu ...]
+"""Measure a run's saved network again: python scripts/evaluate.py RUN [KEY=VALUE ...]
 
-RUN is a run's folder, or the beginning of its id. What is measured is printed beside what was recorded."""
+RUN is a run's folder, or the beginning of its id. What is measured is printed beside what was recorded. KEY is one of
+machine.*, or of those that say how test images are scaled: dataset.geometry, dataset.resize, dataset.keep_aspect.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from lls.config import compose
+from lls.config import changed
 from lls.errors import UserError
 from lls.runs import Run, find_run
+
+SCALED = ("dataset.geometry", "dataset.resize", "dataset.keep_aspect")
 
 
 def measure(run: Run) -> tuple[dict[str, float], dict]:
@@ -44,20 +46,15 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN")
-    parser.add_argument(
-        "overrides", nargs="*", default=[], help="machine.* keys to measure it with, such as machine.device=cpu"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as machine.device=cpu")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="where to look for RUN (default: outputs)")
     arguments = parser.parse_args()
-    if wrong := [text for text in arguments.overrides if not text.startswith("machine.")]:
-        raise UserError(f"{wrong[0]}: only machine.* keys can differ from the run's own")
-    checked = compose(arguments.overrides)
+    if wrong := [text for text in arguments.overrides if not text.startswith(("machine.", *SCALED))]:
+        raise UserError(f"{wrong[0]}: what can differ from the run's own are machine.* keys and {', '.join(SCALED)}")
     run = find_run(arguments.run, arguments.output)
-    for override in arguments.overrides:
-        key = override.partition("=")[0]
-        OmegaConf.update(run.cfg, key, OmegaConf.select(checked, key))
+    run.cfg = changed(run.cfg, arguments.overrides)
     measured, recorded = measure(run)
-    print(f"{run.id}, epoch {recorded['epoch']}")
+    print(", ".join([run.id, f"epoch {recorded['epoch']}", *arguments.overrides]))
     for name, value in measured.items():
         print(f"{name:>6} {value:10.4f}   recorded {recorded[name]:10.4f}")
 

@@ -21,6 +21,7 @@ from random import Random
 
 import pytest
 import torch
+from archives import write
 from filelock import FileLock
 from PIL import Image
 
@@ -422,7 +423,9 @@ def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, script
     for arguments, said in (
         (("nothing",), "no runs in"),
         (("digits",), "2 runs in"),
-        ((done.id, "seed=1"), "only machine.* keys"),
+        ((done.id, "seed=1"), "are machine.* keys and dataset.geometry"),
+        ((done.id, "dataset.geometry=paper"), "no such key: dataset.geometry"),
+        ((done.id, "machine.workers=1,2"), "one value"),
         ((done.id, "machine.devise=cpu"), "did you mean 'machine.device'"),
         ((done.id, "machine.precision=fp99"), "one of auto, fp32, tf32, bf16"),
     ):
@@ -430,3 +433,17 @@ def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, script
         assert failed.returncode == 2
         assert re.fullmatch(r"error: [^\n]+\n", failed.stderr)
         assert said in failed.stderr
+
+
+def test_a_saved_network_is_measured_on_test_images_scaled_otherwise(overrides, monkeypatch, script, tmp_path):
+    write("fashionmnist", tmp_path / "archives", monkeypatch)
+    keys = ["dataset=fashionmnist", "network=lenet", "method=onehot", "train.epochs=1", "train.batch_size=10"]
+    run = run_of(*keys, *overrides, f"machine.data={tmp_path}/archives")
+    recorded = execute(run)["nll"]
+    for geometry, as_recorded in (("matched", True), ("paper", False)):
+        told = script("evaluate.py", run.folder, f"dataset.geometry={geometry}")
+        assert f"{run.id}, epoch 1, dataset.geometry={geometry}\n" in told.stdout, told.stderr
+        measured, beside = re.search(r"nll +(\S+) +recorded +(\S+)", told.stdout).groups()
+        assert float(beside) == pytest.approx(recorded, abs=1e-4)
+        assert (abs(float(measured) - recorded) < 1e-4) == as_recorded
+    assert run_of(*keys, *overrides, f"machine.data={tmp_path}/archives").result["nll"] == recorded
