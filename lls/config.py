@@ -137,7 +137,7 @@ def _unknown(key: str, keys: list[str]) -> UserError:
         hint = f"; did you mean {there[match[0]]!r}?" if match else f"; {section} has: {', '.join(there)}"
     else:
         hint = nearest(key, (*keys, *GROUPS))
-    return UserError(f"no such key: {key}{hint} (python train.py --help lists all)")
+    return UserError(f"no such key: {key}{hint} (the same command with --help lists those of its choice)")
 
 
 def _check_kinds(cfg: dict, schema: dict, path: str = "") -> None:

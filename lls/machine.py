@@ -118,7 +118,8 @@ def called(on: torch.device) -> str:
 
 
 def record(how: Ways, on: torch.device) -> dict:
-    """What result.json says of how a run was computed: device, precision, what LLS's loss is written in, versions."""
+    """What result.json says of how a run was computed: device, precision, versions; `kernels` is what there is here to
+    compute LLS's loss with."""
     return {
         "device": called(on),
         "threads": torch.get_num_threads(),

@@ -45,7 +45,8 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} has no loss")
 
     def prepare(self, net: nn.Module) -> None:
-        """Called once before training, with the network; ValueError if the two do not go together."""
+        """Called before training, with the network; ValueError if the two do not go together. A method that is taught
+        is built anew once its lesson is there: what `prepare` left in it is gone."""
 
     def end_epoch(self) -> None:
         """Called after the last step of each epoch."""

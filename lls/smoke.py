@@ -58,6 +58,8 @@ def class_names(dataset: str) -> list[str]:
         from torchvision.datasets import Flowers102
 
         return list(Flowers102.classes)
+    from lls.data.layouts import ANIMALS
+
     return {
         "svhn": list("0123456789"),
         "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
@@ -73,9 +75,7 @@ def class_names(dataset: str) -> list[str]:
             "Bag",
             "Ankle boot",
         ],
-        "animals10n": (
-            ["cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea_pig"]
-        ),
+        "animals10n": ANIMALS,
     }[dataset]
 
 

@@ -8,8 +8,8 @@ With q = softmax(Q_y), t = (1-α) e_y + α q, M = log t - log p and h = t - p + 
 
 None of them changes when M_i has the same number added for all i, since t - p sums to zero. So M leaves out the log α
 that all entries but the true class's would have. What may underflow stays in log space: nothing is infinite however far
-the logits lie apart. On an NVIDIA GPU two kernels do it all (lls/triton_kl.py), on a CPU two functions in C, where
-there is a compiler (lls/native/).
+the logits lie apart. On an NVIDIA GPU two kernels do nearly all of it (lls/triton_kl.py), on a CPU a function in C,
+where there is a compiler (lls/native/).
 """
 
 import torch

@@ -8,7 +8,7 @@ runs      the paper's runs in minutes, from 200 steps or three seconds each (on 
           graph and compiled for those with a goal
 
 Without a name, all of them. What is compared takes turns; medians and quartiles are of the rounds. Nothing else should
-run: a disturbed round is repeated. Ratios with a goal are kept in outputs/bench, and compared with those kept there.
+run: a disturbed round is repeated. Ratios are kept in outputs/bench, and compared with those kept there.
 """
 
 import argparse

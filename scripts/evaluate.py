@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as machine.device=cpu")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="where to look for RUN (default: outputs)")
     arguments = parser.parse_args()
-    if wrong := [text for text in arguments.overrides if not text.startswith(("machine.", *SCALED))]:
+    if wrong := [
+        text for text in arguments.overrides if not (text.startswith("machine.") or text.partition("=")[0] in SCALED)
+    ]:
         raise UserError(f"{wrong[0]}: what can differ from the run's own are machine.* keys and {', '.join(SCALED)}")
     run = find_run(arguments.run, arguments.output)
     run.cfg = changed(run.cfg, arguments.overrides)

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from lls.claims import accuracy, clusters, computed, load, matrices
 from lls.claims.render import markdown
 from lls.claims.verdict import Comparison, Evidence, decide, interval
+from lls.composition import CONFIGS
 from lls.planned import run_of
 from lls.qmatrix import QMatrix, save_q
+from lls.smoke import class_names
 from lls.tables import load as load_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,6 +135,30 @@ def test_order_in_a_row(finish, tmp_path):
     assert "a: b 0.60, c 0.30" in found.ours
 
 
+def test_a_matrix_of_other_classes_is_no_evidence(finish, tmp_path):
+    finish(Q_RUN, MATRIX)
+    found = matrices.order(Q_RUN, {"a": [["another"]]}, tmp_path)
+    assert (found.ours, [c.differences for c in found.comparisons]) == ("", [[]])
+
+
+def test_the_classes_that_claims_and_figures_name_are_those_of_their_data_sets():
+    named = []
+    for claim in load():
+        if claim.test == "matrices.pairs":
+            named.append((claim.keys["run"], chain(*claim.keys["pairs"])))
+        if "levels" in claim.keys:
+            named += [(claim.keys["run"], chain([y], *groups)) for y, groups in claim.keys["levels"].items()]
+        if claim.test == "clusters.trio":
+            named += zip(claim.keys["runs"], claim.keys["classes"], strict=True)
+    for path in (CONFIGS / "figure").glob("*.yaml"):
+        rows = yaml.safe_load(path.read_text())["rows"]
+        named += [(row["run"], row["classes"]) for row in rows if "classes" in row]
+    assert len(named) >= 10
+    for run, classes in named:
+        known = {name.replace("T-shirt-top", "T-shirt/top") for name in class_names(run["dataset"])}
+        assert set(classes) <= known
+
+
 def test_pairs_ask_both_ways(finish, tmp_path):
     finish(Q_RUN, MATRIX)
     found = matrices.pairs(Q_RUN, [["b", "c"]], tmp_path)
@@ -184,6 +211,7 @@ def test_equidistant_classes(kept, finish, tmp_path):
     assert decide(clusters.equidistant(of, 0.1, tmp_path)).word == word
     assert decide(clusters.trio(of, [["a", "b", "c"]], tmp_path)).word == word
     assert clusters.trio(of, [["a", "b", "c"]], tmp_path).comparisons[0].differences in ([], pytest.approx([0.9]))
+    assert decide(clusters.trio(of, [["a", "b", "another"]], tmp_path)).word == "not yet run"
 
 
 @pytest.mark.parametrize(("k", "low", "high"), [(10, 12, 22), (100, 12, 22), (200, 12, 22)])

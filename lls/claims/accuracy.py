@@ -9,6 +9,7 @@ from lls.claims.matrices import Runs, finished, lying_in
 from lls.claims.verdict import ACCURACY, Comparison, Evidence
 from lls.runs import Run
 from lls.tables import load
+from lls.tables.declaration import heading
 
 
 class Column(NamedTuple):
@@ -66,7 +67,7 @@ def columns(table: str, output: Path) -> list[Column]:
     declared = load(table)
     return [
         Column(
-            column.name,
+            heading(declared, column.name),
             {
                 row.name: _top1(lying_in(output, run) for run in declared.cells[row.name, column.name].runs)
                 for row in declared.rows

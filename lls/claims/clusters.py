@@ -1,7 +1,7 @@
 """Claims about how classes lie in the space of penultimate features, by clusters.json beside a finished run, which
 drawing Figures 5, 6 and 8 leaves there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from statistics import mean
 
@@ -34,7 +34,7 @@ def compact(runs: list[Runs], output: Path) -> Evidence:
 
 def trio(runs: list[Runs], classes: list[list[str]], output: Path) -> Evidence:
     """The distance of the first two classes over their mean distance to the third is larger for LS than for 1-hot and
-    for LLS."""
+    for LLS. A run that does not know one of them, of a data set of one's own, is no evidence."""
     found = []
     for run, (first, second, third) in zip(runs, classes, strict=True):
 
@@ -43,7 +43,7 @@ def trio(runs: list[Runs], classes: list[list[str]], output: Path) -> Evidence:
             return float(2 * c.distances[a, b] / (c.distances[a, far] + c.distances[b, far]))
 
         label = f"{first}–{second} over {third}"
-        found.append(_compare([run], output, ratio, [("ls", "onehot"), ("ls", "lls")], label))
+        found.append(_compare([run], output, ratio, [("ls", "onehot"), ("ls", "lls")], label, {first, second, third}))
     return Evidence([c for e in found for c in e.comparisons], "; ".join(e.ours for e in found if e.ours))
 
 
@@ -53,16 +53,18 @@ def _compare(
     measure: Callable[[Clusters], float],
     larger: list[tuple[str, str]],
     name: str,
+    classes: Set[str] = frozenset(),
     limit: float | None = None,
 ) -> Evidence:
-    """`measure` is larger for the first method of each pair than for the second; and less than `limit` for LS."""
+    """`measure` is larger for the first method of each pair than for the second; and less than `limit` for LS. Runs
+    count that know `classes`."""
     comparisons, words = [], []
     for run in runs:
         values = {
             method: {
                 r.cfg.seed: measure(found)
                 for r in finished(run | {"method": method}, output, CLUSTERS)
-                if (found := read_clusters(r)) is not None
+                if (found := read_clusters(r)) is not None and classes <= {*found.classes}
             }
             for method in ("onehot", "ls", "lls")
         }

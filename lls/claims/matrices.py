@@ -39,8 +39,10 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, dict[str, float]]]:
 
 def order(run: Runs, levels: dict[str, list[list[str]]], output: Path) -> Evidence:
     """In row y of Q, each class of a level gets more than each of the level below it, and those of the last level more
-    than all classes that are not named."""
-    matrices = rows_of(finished(run, output, "q.safetensors"))
+    than all classes that are not named. A Q that does not know a named class, of a data set of one's own, is no
+    evidence."""
+    known = {name for y, groups in levels.items() for name in (y, *(name for group in groups for name in group))}
+    matrices = [q for q in rows_of(finished(run, output, "q.safetensors")) if known <= q.keys()]
     comparisons, words = [], []
     for y, groups in levels.items():
         named = {name for group in groups for name in group} | {y}

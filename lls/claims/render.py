@@ -1,10 +1,11 @@
-"""outputs/claims.md, from the tracked results."""
+"""outputs/claims.md, from the finished runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from lls.claims import Claim, Decided, examine, load
 from lls.claims.verdict import Verdict
+from lls.tables import load as load_table
 
 WORDS = ("reproduced", "not reproduced", "inconclusive", "not yet run")
 
@@ -47,7 +48,8 @@ def asked(claim: Claim) -> str:
     short = claim.short
     runs = [short["run"]] if "run" in short else short.get("runs", [])
     said = [" ".join(f"{key}={value}" for key, value in run.items()) for run in runs]
-    return "; ".join([*said, *(f"table {name}" for name in short.get("tables", []))])
+    tables = [f"table {name}: {' '.join(load_table(name).overrides)}" for name in short.get("tables", [])]
+    return "; ".join([*said, *tables])
 
 
 def _answer(verdict: Verdict) -> str:

@@ -10,7 +10,7 @@ What was chosen, and why:
   is summed over the first `gather` epochs, and the N-1 largest stay. Until then the target is label smoothing's, which
   is where LLS starts from (Q = 0) and moves little in its first epochs, while the learning rate warms up.
 - The sums never take K×K: only the N largest of a sample are counted, as (class, candidate) pairs in a buffer of
-  2·K·N, and when it is full equal pairs are merged and each class keeps its N best.
+  2·K·N, and when it is over-full equal pairs are merged and each class keeps its N best.
 """
 
 import math
@@ -28,8 +28,9 @@ from lls.sparse_kl import sparse_symmetric_kl
 class LLSTopN(Method):
     """The LLS loss (Eqs. 4-5) with q_y restricted to `n` candidates and one shared rest.
 
-    alpha, scale, terms, q_weight_decay: as in LLS. n: candidates a class, 1 <= n <= K. gather: epochs whose confusions
-    choose them. Parameters: `q`, `[K, n+1]` logits (`[K, K]` at n = K), zero at the start, which is uniform over all K.
+    alpha, scale, terms, q_weight_decay: as in LLS. n: candidates a class, 1 or more; from K on this is LLS. gather:
+    epochs whose confusions choose them. Parameters: `q`, `[K, n+1]` logits (`[K, K]` at n = K), zero at the start,
+    which is uniform over all K.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class LLSTopN(Method):
 
 
 class _Pairs:
-    """Sums over (class, wrong class) pairs, in a buffer that never holds more than 2·K·N of them."""
+    """Sums over (class, wrong class) pairs, in a buffer that is merged as soon as it holds more than 2·K·N."""
 
     def __init__(self, k: int, n: int):
         self.k, self.n = k, n

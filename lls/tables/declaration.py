@@ -134,6 +134,13 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
     )
 
 
+def heading(table: Table, column: str) -> str:
+    """A column's name, with the network that stands in for its own where the table's overrides name one."""
+    return column + "".join(
+        f", here {text.partition('=')[2]}" for text in table.overrides if text.startswith("network=")
+    )
+
+
 def runs_of(tables: Iterable[Table]) -> list[Run]:
     """Every distinct run that the cells of `tables` want, in their order; a teacher comes before its students."""
     wanted = [

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lls.tables.declaration import PAPER, Table
+from lls.tables.declaration import PAPER, Table, heading
 from lls.tables.metrics import METRICS
 from lls.tables.values import Difference, Finished, Value, differences, values_of
 
@@ -90,8 +90,7 @@ def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str]
             mark(str(number)) for number, note in cited if (note.get("row"), note.get("column")) == (row, column)
         )
 
-    here = "".join(f", here {text.partition('=')[2]}" for text in table.overrides if text.startswith("network="))
-    grid = [["", *(column.name + here + noted(None, column.name) for column in table.columns)]]
+    grid = [["", *(heading(table, column.name) + noted(None, column.name) for column in table.columns)]]
     for row in table.rows:
         line = [row.name + noted(row.name, None)]
         for column in table.columns:
@@ -163,7 +162,7 @@ def _differences(table: Table, found: list[Difference]) -> list[str]:
         head += "; with one seed there is no interval." if runs else "."
     else:
         head += ", with the 95 % confidence interval of its mean (Student's t); n=1 has none."
-    grid = [["", *columns]]
+    grid = [["", *(heading(table, column) for column in columns)]]
     grid += [
         [f"{row} − {rival}", *(texts.get(c, NOT_THERE) for c in columns)] for (row, rival), texts in by_pair.items()
     ]
