@@ -78,7 +78,7 @@ def columns(table: str, output: Path) -> list[Column]:
 
 
 def _few(words: list[str]) -> str:
-    return ", ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
+    return "; ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
 
 
 def _top1(runs: Iterable[Run]) -> dict[int, float]:
