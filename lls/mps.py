@@ -10,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lls.errors import one_line
 from lls.slots import Slot
 
 CONTROL = "nvidia-cuda-mps-control"
-GUARD = f'cat >/dev/null; echo quit | {CONTROL}; rm -rf "$0"'
+GUARD = f'cat >/dev/null; echo quit -t 10 | {CONTROL}; rm -rf "$0"'  # without -t it waits for clients that hang
 TRIAL = [sys.executable, "-c", "import torch; torch.zeros(1, device='cuda').add_(1).item()"]
 PATIENCE = 60  # seconds for each of them
 
@@ -52,7 +52,8 @@ def _guarded(folder: Path, environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         guard.stdin.close()
-        guard.wait()
+        with suppress(subprocess.TimeoutExpired):
+            guard.wait(PATIENCE)
 
 
 def _answers() -> bool:

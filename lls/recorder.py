@@ -79,9 +79,13 @@ def start_wandb(run: Run):
     home = (Path(machine.output) / "wandb").resolve()
     for variable, folder in (("WANDB_CACHE_DIR", "cache"), ("WANDB_DATA_DIR", "data")):
         os.environ.setdefault(variable, str(home / folder))  # W&B would fill the home folder
-    import wandb
+    try:
+        import wandb
 
-    quiet = wandb.Settings(silent=True, console="off", init_timeout=10)
+        quiet = wandb.Settings(silent=True, console="off", init_timeout=10)
+    except Exception as error:
+        print(f"W&B is not used, for this run ({_reason(error)})", flush=True)
+        return None
     modes = ["online", "offline"] if machine.wandb == "online" else ["offline"]
     for mode in modes:
         try:

@@ -1,5 +1,6 @@
 """One step of training, and the same step recorded as a CUDA graph."""
 
+import gc
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -102,6 +103,7 @@ class Recorded(Step):
 
     def _record(self, tape: "_Tape") -> None:
         self.optimizer.zero_grad()  # so that the graph makes the gradients its own
+        gc.collect()  # an earlier run's graph, collected while this one is recorded, would end the recording
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
         # thread_local: another thread may be pinning a batch that workers have decoded
         recording = torch.cuda.graph(graph, self.pool, self.recorder, capture_error_mode="thread_local")

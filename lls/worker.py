@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -25,8 +26,11 @@ from lls.runs import Busy, execute, execute_teacher, needs, thawed
 LATE = """lls.train torchvision.models wandb matplotlib.figure matplotlib.backends.backend_agg
     scipy.optimize scipy.stats torchmetrics.functional.classification"""  # what a run imports when it comes to need it
 METHODS = [module.name for module in pkgutil.iter_modules(lls.methods.__path__, "lls.methods.")]
-for name in [*LATE.split(), *METHODS]:
+for name in METHODS:
     import_module(name)
+for name in LATE.split():
+    with suppress(ImportError):  # who needs it says so
+        import_module(name)
 
 
 def work(frozen: list[str], lost: str | None, log: Path, threads: int, environment: dict, folder: Path) -> None:

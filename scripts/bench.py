@@ -5,7 +5,7 @@ losses    each method's loss beside label smoothing's and beside a training step
 startup   seconds until --help is there, and until the first training step
 images    large JPEGs beside torchvision's ImageFolder, one worker each
 runs      the paper's runs in minutes, from 200 steps or three seconds each (on a GPU only); --ways compares eager,
-          graph and compiled for those with a goal
+          graph and compiled for those with a goal, and only those
 
 Without a name, all of them. What is compared takes turns; medians and quartiles are of the rounds. Nothing else should
 run: a disturbed round is repeated. Ratios are kept in outputs/bench, and compared with those kept there.
@@ -135,9 +135,9 @@ def runs(record: Record, _rounds: int, steps: int = 200, ways: bool = False) -> 
         record.add(f"minutes: {title}", Spread.of([found.training]), GOALS.get(title))
         record.write()  # compiling all of them takes minutes: what was measured outlives a time limit
 
-    title = f"{RUNS[0].dataset} / {RUNS[0].network}, three at once"
-    say(title, at_once(RUNS[0], steps, 3))
-    with_goal = [run for run in RUNS if f"{run.dataset} / {run.network}" in GOALS]
+    together, under_mps = at_once(RUNS[0], steps, 3)
+    say(f"{RUNS[0].dataset} / {RUNS[0].network}, three at once", together, f"{'with' if under_mps else 'without'} MPS")
+    with_goal = [run for run in RUNS if run is RUNS[0] or f"{run.dataset} / {run.network}" in GOALS]
     for run in [*with_goal, *([] if ways else (run for run in RUNS if run not in with_goal))]:
         for name in compared if ways else ["auto"]:
             found = measure(run, steps, "lls", *compared[name])

@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,8 @@ from lls.bench.record import Goal, Record, markdown
 from lls.bench.rounds import Spread, alternate
 from lls.build import build_method
 from lls.config import compose
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_turns_alternate_and_ratios_are_of_neighbours(monkeypatch):
@@ -88,7 +92,7 @@ def test_our_rivals_see_the_same_images():
 def test_all_loops_train(monkeypatch):
     monkeypatch.setattr(loops, "WORKERS", 0)
     monkeypatch.setattr(machine, "keep_memory", lambda on: None)  # of this process and all later tests
-    done = {way: loops.build(loops.Case("lenet", "fashionmnist", 2), way)() for way in loops.WAYS}
+    done = {way: loops.build(loops.Case("lenet", "fashionmnist", 2, 2), way)() for way in loops.WAYS}
     assert done["batches"] == 2
     assert done["torchvision"] / 2 == pytest.approx(2.3, abs=0.1)  # log 10, before anything is learned
     assert done["timm"] == pytest.approx(2.3, abs=0.1)
@@ -135,6 +139,29 @@ def test_a_run_of_the_paper_in_minutes(monkeypatch):
     assert found.begin > found.step / 1000
     for run in runs.RUNS:
         assert compose([f"dataset={run.dataset}", f"network={run.network}"]).dataset.name in runs.IMAGES
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        ("raise ValueError('no')", "ValueError: no"),
+        ("import os; os._exit(3)", "BrokenProcessPool"),
+    ],
+)
+def test_of_several_at_once_none_waits_for_one_that_failed(fails, said, tmp_path):
+    """In a process of its own, whose own processes find such a `measure` in lls.bench.runs."""
+    (tmp_path / "script.py").write_text(
+        "from lls.bench import runs\n\n"
+        "def measure(run, steps, ready):\n"
+        f"    if ready() == 0:\n        {fails}\n"
+        "    ready()\n\n"
+        "runs.measure = measure\n"
+        "if __name__ == '__main__':\n    runs.at_once(runs.RUNS[0], 1, 2)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert said in done.stderr.decode().splitlines()[-1]
 
 
 def test_large_images(tmp_path):

@@ -24,7 +24,7 @@ fi
 [ -e "$pipes/control" ] || { echo "Cannot find MPS control daemon process"; exit 1; }
 read -r command
 echo "$command" >>"$LOG"
-[ "$command" != quit ] || rm "$pipes/control"
+case "$command" in quit*) rm "$pipes/control" ;; esac
 """
 SHARING = [Slot(2, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in ("5", "7", "5", "7")]
 
@@ -60,7 +60,7 @@ def test_a_daemon_for_the_gpus_that_are_shared(log, tmp_path):
         assert slots == [*(Slot(2, slot.environment | found) for slot in SHARING), Slot(1, {})]
         assert log() == ["start all"]
         assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
-    assert log() == ["start all", "quit"]
+    assert log() == ["start all", "quit -t 10"]
     assert not left(tmp_path)
 
 
@@ -89,9 +89,9 @@ def test_not_installed(log, tmp_path, monkeypatch, capsys):
     ("trial", "broken", "said", "told"),
     [
         (["true"], "1", "no such GPU", []),
-        (["sh", "-c", "echo CUDA error: 805; echo; exit 1"], "", "CUDA error: 805", ["start all", "quit"]),
-        (["sh", "-c", "exit 3"], "", "exit status 3", ["start all", "quit"]),
-        (["sleep", "60"], "", "sleep does not answer within 0.5 s", ["start all", "quit"]),
+        (["sh", "-c", "echo CUDA error: 805; echo; exit 1"], "", "CUDA error: 805", ["start all", "quit -t 10"]),
+        (["sh", "-c", "exit 3"], "", "exit status 3", ["start all", "quit -t 10"]),
+        (["sleep", "60"], "", "sleep does not answer within 0.5 s", ["start all", "quit -t 10"]),
     ],
 )
 def test_where_it_does_not_work_runs_go_without(trial, broken, said, told, log, tmp_path, monkeypatch, capsys):
@@ -131,4 +131,4 @@ def test_stopped_however_the_runner_ends(number, log, tmp_path):
     while left(tmp_path):
         assert time.monotonic() - begun < 10
         time.sleep(0.02)
-    assert log() == ["start all", "quit"]
+    assert log() == ["start all", "quit -t 10"]

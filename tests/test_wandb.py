@@ -62,6 +62,14 @@ def test_online_without_a_key_is_offline_with_one_line(home, overrides, capsys):
     assert logged(run)[1]["run_id"] == run.id
 
 
+def test_without_the_package_a_run_goes_on(overrides, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    run = Run(compose([*overrides, "machine.wandb=offline", "train.epochs=1"]))
+    execute(run)
+    assert run.result["epochs"] == 1
+    assert capsys.readouterr().out.count("W&B is not used, for this run (") == 1
+
+
 def test_trouble_in_wandb_costs_no_run(home, overrides, monkeypatch, capsys):
     def broken(**_):
         raise RuntimeError("out of order")

@@ -90,7 +90,12 @@ def recorded(work: Callable[[], None]) -> Callable[[], None]:
     torch.cuda.current_stream().wait_stream(aside)
     with torch.cuda.graph(graph):
         work()
-    return graph.replay
+
+    def replay(of: Callable[[], None] = work) -> None:
+        """`of` holds the tensors that the graph writes to; the graph does not."""
+        graph.replay()
+
+    return replay
 
 
 class PseudoCode(Method):

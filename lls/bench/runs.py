@@ -7,7 +7,8 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from threading import Barrier, BrokenBarrierError
 from typing import NamedTuple
 
 import torch
@@ -17,12 +18,14 @@ from lls.augment import none
 from lls.bench.loops import a_step, pixels, train_batches
 from lls.config import compose
 from lls.mps import shared
+from lls.ranges import SMALL
 from lls.schedule import schedule
 from lls.slots import Slot
 from lls.step import Recorded, epoch
 from lls.tables.cost import IMAGES
 
 STEADY = 3.0  # seconds to be timed on a GPU, at least
+PATIENCE = 180  # seconds that one of several processes waits for the others to be ready
 
 
 class Paper(NamedTuple):
@@ -72,18 +75,19 @@ def measure(
     machine.set_precision(cfg.machine.precision, device)
     total = IMAGES[run.dataset][0] // cfg.train.batch_size * plan.epochs
     step = a_step(cfg, device, machine.ways(cfg.machine, device, total))
-    batches = train_batches(cfg, *pixels(cfg, max(4 * cfg.train.batch_size, 2048)), device)
+    images = 20_000 if cfg.dataset.size <= SMALL else 2_048  # an epoch's start must not come more often than it does
+    batches = train_batches(cfg, *pixels(cfg, images), device)
     step.net.train()
     endless = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))
-    wait = machine.wait(device)
+    finish = machine.wait(device)
 
     def seconds_of(n: int) -> float:
         started = time.perf_counter()
         epoch(step, itertools.islice(endless, n), none().mix, lambda: None)
-        wait()
+        finish()
         return time.perf_counter() - started
 
-    wait()
+    finish()
     begin = seconds_of(20)
     ready()
     if isinstance(step, Recorded) and not step.works:
@@ -95,9 +99,9 @@ def measure(
     return Minutes(1000 * seconds, begin, (begin + seconds * total) / 60)
 
 
-def at_once(run: Paper, steps: int, processes: int) -> Minutes:
-    """Of the slowest of several processes that train on the GPU at once, under MPS where it is there, as with --jobs.
-    All begin to be timed when all are ready."""
+def at_once(run: Paper, steps: int, processes: int) -> tuple[Minutes, bool]:
+    """Of the slowest of several processes that train on the GPU at once, as with --jobs, and whether under MPS. All
+    begin to be timed when all are ready; RuntimeError where one of them fails."""
     from multiprocessing import get_context
 
     context, before = get_context("spawn"), dict(os.environ)
@@ -105,9 +109,22 @@ def at_once(run: Paper, steps: int, processes: int) -> Minutes:
     with shared([Slot(1, gpu if torch.cuda.is_available() else {})] * processes) as slots:
         try:
             os.environ.update(slots[0].environment)  # which the processes inherit
-            with context.Manager() as manager, context.Pool(processes) as pool:
-                ready = manager.Barrier(processes, timeout=600).wait
-                return max(pool.starmap(partial(measure, ready=ready), [(run, steps)] * processes))
+            with context.Manager() as manager, ProcessPoolExecutor(processes, context) as pool:
+                barrier = manager.Barrier(processes, timeout=PATIENCE)
+                timed = [pool.submit(_beside_others, run, steps, barrier) for _ in range(processes)]
+                ended, _ = wait(timed, return_when=FIRST_EXCEPTION)
+                if failed := [error for one in ended if (error := one.exception())]:
+                    first = min(failed, key=lambda error: isinstance(error, BrokenBarrierError))  # which is a result
+                    raise RuntimeError(f"several at once: {type(first).__name__}: {first}") from first
+                return max(one.result() for one in timed), "CUDA_MPS_PIPE_DIRECTORY" in os.environ
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _beside_others(run: Paper, steps: int, barrier: Barrier) -> Minutes:
+    try:
+        return measure(run, steps, ready=barrier.wait)
+    except BaseException:
+        barrier.abort()  # the others would wait for this one
+        raise

@@ -41,7 +41,8 @@ def measure(rounds: int) -> dict[str, Spread]:
 def _run(arguments: list[str]) -> tuple[float, float]:
     """Wall and CPU seconds of a Python process."""
     before, started = os.times(), time.perf_counter()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))}
     with tempfile.TemporaryFile("w+") as said:  # no pipe, which would be waited for while W&B's process holds it
         done = subprocess.run([sys.executable, *arguments], cwd=ROOT, stdout=said, stderr=said, env=environment)
         if done.returncode:

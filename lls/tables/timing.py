@@ -6,6 +6,7 @@ Only such a pairing compares methods: runs of a sweep that share a machine, or f
 import json
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -16,6 +17,7 @@ from lls.schedule import schedule
 from lls.tables.cost import classes_of, images_of
 
 WARM_UP = 5  # rounds, in which a network is compiled and a step becomes a CUDA graph
+TURN = 20  # steps of a turn on a GPU, since training does not wait for each
 
 
 def measure(runs: Sequence[Run], rounds: int) -> Path:
@@ -34,7 +36,8 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
     how = machine.ways(cfg.machine, device, _steps(runs[0]))
     machine.set_precision(how.precision, device)
     machine.keep_memory(device)
-    n = cfg.train.batch_size * 2
+    turn = TURN if device.type == "cuda" else 1
+    n = cfg.train.batch_size * max(2, turn)
     images = torch.randint(0, 256, (n, data.size, data.size, data.channels), dtype=torch.uint8)
     batches = TrainBatches(
         images,
@@ -54,13 +57,14 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
         steps.append(step_of(run.cfg, net, build_method(run.cfg.method, classes), how, device))
         steps[-1].set_lr(cfg.train.lr / 100)
 
+    wait = machine.wait(device)
+
     def took(step, epoch: int) -> float:
         started = time.perf_counter()
-        x, y = next(iter(batches.epoch(epoch)))
-        step(x, [(y, 1.0)])
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - started
+        for x, y in islice(batches.epoch(epoch), turn):
+            step(x, [(y, 1.0)])
+        wait()
+        return (time.perf_counter() - started) / turn
 
     seconds: dict[str, list[float]] = {run.cfg.method.name: [] for run in runs}
     for epoch in range(rounds + WARM_UP):
