@@ -22,12 +22,17 @@ def build_method(cfg: DictConfig, num_classes: int, **lesson) -> Method:
     """The Method that configs/method/<name>.yaml names, with its other keys; `lesson` is what its teacher gives it
     (lls/teacher.py), in place of the keys that say who that is. UserError for a value it refuses."""
     keys = OmegaConf.to_container(cfg, resolve=True)
-    name = keys.pop("name")
+    name = keys.pop("name", "")
     if keys.pop("teacher", None) is not None:
         keys |= lesson
     if not re.fullmatch(r"[a-z]\w*", name):
         raise UserError(f"method.name={name}: not a name")
-    module = importlib.import_module(f"lls.methods.{name}")
+    try:
+        module = importlib.import_module(f"lls.methods.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"lls.methods.{name}":
+            raise
+        raise UserError(f"method.name={name}: there is no lls/methods/{name}.py") from None
     return _called(_method_class(module), "method", num_classes=num_classes, **keys)
 
 
@@ -71,6 +76,10 @@ def _method_class(module: ModuleType) -> type[Method]:
 
 
 def _called(make: Callable, group: str, **keys):
+    takes = inspect.signature(make).parameters
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
+    if unknown := [key for key in keys if key not in takes and not anything]:
+        raise UserError(f"{group}.{unknown[0]}: {make.__module__}.{make.__name__} takes no such argument")
     try:
         return make(**keys)
     except ValueError as error:

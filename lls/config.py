@@ -11,7 +11,7 @@ from functools import cache
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from lls.composition import GROUPS, assembled, options, parse, resolved
+from lls.composition import CONFIGS, GROUPS, assembled, options, parse, resolved
 from lls.errors import UserError
 
 SHOWN = ("name", "channels", "size", "mean", "std")  # what a network's images are like
@@ -124,6 +124,8 @@ def _check(parsed: list[Override]) -> DictConfig:
     plain = resolved(cfg)
     if missing := [key for key, value in flattened(plain).items() if value == "???"]:
         raise UserError(f"{min(missing)}=???: needs a value")
+    if nameless := [group for group in GROUPS if "name" not in plain[group]]:
+        raise UserError(f"{nameless[0]}: its yaml in {CONFIGS.name}/{nameless[0]} has no key name")
     _check_kinds(plain, schema)
     check_ranges(plain)
     return cfg

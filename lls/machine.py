@@ -134,14 +134,14 @@ def record(how: Ways, on: torch.device) -> dict:
 
 
 def commit() -> str | None:
-    """The git commit of this code, with '+' where it differs from it (outputs/ aside); None outside a git checkout."""
+    """The git commit of this code, with '+' where what runs are made of is not as committed; None outside git."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent.parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!outputs")
+        changed = git("status", "--porcelain", "--untracked-files=all", "--", "lls", "configs", "train.py")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -29,7 +29,8 @@ class QMatrix(NamedTuple):
         unknown = [name for name in classes if name not in at]
         if unknown:
             shown = f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
-            raise UserError(f"this Q is of other classes: it has {len(self.classes)}, and not {shown}")
+            own = ", ".join(self.classes[:3])
+            raise UserError(f"this Q is of other classes: {len(self.classes)} ({own} ...), and not {shown}")
         index = torch.tensor([at[name] for name in classes])
         return self._replace(logits=self.logits[index][:, index], classes=list(classes))
 

@@ -1,6 +1,7 @@
 """Finished runs as a table: those that differ by their seed alone are one row."""
 
 from collections.abc import Iterable
+from functools import cache
 from statistics import mean, stdev
 
 from omegaconf import DictConfig, OmegaConf
@@ -35,14 +36,21 @@ def markdown(runs: Iterable[Run]) -> str:
 
 def differences(cfg: DictConfig) -> list[str]:
     """The science keys of a configuration that are not what its groups' options say: `key=value`, sorted."""
-    plain = compose([*(f"{group}={cfg[group].name}" for group in GROUPS), f"seed={cfg.seed}", f"budget={cfg.budget}"])
-    own, default = (flattened(OmegaConf.to_container(c, resolve=True)) for c in (cfg, plain))
+    own = flattened(OmegaConf.to_container(cfg, resolve=True))
+    default = _of_options(
+        (*(f"{group}={cfg[group].name}" for group in GROUPS), f"seed={cfg.seed}", f"budget={cfg.budget}")
+    )
     apart = ("seed", "budget", "machine")
     return sorted(
         f"{key}={value}"
         for key, value in own.items()
         if not isinstance(value, dict) and key.split(".")[0] not in apart and value != default.get(key)
     )
+
+
+@cache
+def _of_options(choices: tuple[str, ...]) -> dict[str, object]:
+    return flattened(OmegaConf.to_container(compose(choices), resolve=True))
 
 
 def _label(run: Run) -> tuple[str, ...]:

@@ -195,7 +195,8 @@ def execute(run: Run, lesson: str | None = None) -> dict:
 
 def _finished(run: Run, lesson: str | None) -> dict | None:
     if (result := run.result) and run.has(lesson):
-        print(f"already done: {_in_words(result)}\n{run.folder}  (remove this folder to run it again)")
+        how = f"{result.get('precision')} on {result.get('device')}, commit {result.get('commit')}"
+        print(f"already done: {_in_words(result)}\n{run.folder}  ({how}; remove this folder to run it again)")
         return result
     return None
 

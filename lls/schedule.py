@@ -28,11 +28,12 @@ class Schedule(NamedTuple):
 
 
 def schedule(train: DictConfig, budget: float) -> Schedule:
-    """The schedule of a configuration's `train` at its `budget`."""
+    """The schedule of a configuration's `train` at its `budget`. However small that is, the first epoch is one at the
+    full rate, unless it was not before."""
     return Schedule(
         epochs=scaled(train.epochs, budget),
         base_lr=train.lr,
         warmup=scaled(train.warmup, budget),
-        milestones=tuple(scaled(m, budget) for m in train.milestones),
+        milestones=tuple(max(scaled(m, budget), min(m, 2)) for m in train.milestones),
         decay=train.lr_decay,
     )

@@ -79,6 +79,17 @@ def class_names(dataset: str) -> list[str]:
     }[dataset]
 
 
+def each(classes: int) -> tuple[int, int]:
+    """Images of a class, in training and test."""
+    return max(2, 60 // classes), max(1, 20 // classes)
+
+
+def images(classes: int) -> tuple[int, int]:
+    """All images of a data set, in training and test."""
+    train, test = each(classes)
+    return classes * train, classes * test
+
+
 def make_data(root: Path = Path(OUTPUT) / "data") -> None:
     """Write the images of every data set that is not there yet: `root/NAME/{train,test}/CLASS/*.png`, each whole or not
     at all. A class is a colour and a stripe, so that something can be learned."""
@@ -93,7 +104,7 @@ def make_data(root: Path = Path(OUTPUT) / "data") -> None:
         side = 80 if dataset in FILES else 28 if dataset == "fashionmnist" else 32
         for label, name in enumerate(names):
             pattern = random.integers(40, 216, 3) + 30 * np.sin(np.arange(side) * (1 + label % 7) / 4)[:, None, None]
-            for split, count in (("train", max(2, 60 // len(names))), ("test", max(1, 20 // len(names)))):
+            for split, count in zip(("train", "test"), each(len(names)), strict=True):
                 folder = building / split / name
                 folder.mkdir(parents=True, exist_ok=True)
                 for i in range(count):

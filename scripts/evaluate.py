@@ -53,7 +53,8 @@ def main() -> None:
         text for text in arguments.overrides if not (text.startswith("machine.") or text.partition("=")[0] in SCALED)
     ]:
         raise UserError(f"{wrong[0]}: what can differ from the run's own are machine.* keys and {', '.join(SCALED)}")
-    run = find_run(arguments.run, arguments.output)
+    named = [text.partition("=")[2] for text in arguments.overrides if text.startswith("machine.output=")]
+    run = find_run(arguments.run, Path(named[-1]) if named else arguments.output)
     run.cfg = changed(run.cfg, arguments.overrides)
     measured, recorded = measure(run)
     print(", ".join([run.id, f"epoch {recorded['epoch']}", *arguments.overrides]))

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="N or key=value")
     parser.add_argument("--train", action="store_true", help="train missing runs first")
     parser.add_argument("--smoke", action="store_true", help="of runs in their small form, in outputs/smoke")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     overrides = [word for word in arguments.words if "=" in word]
     chosen = [word for word in arguments.words if "=" not in word and word != "all"] or figures.names()
     if arguments.smoke and arguments.train:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lls.composition import CONFIGS
 from lls.errors import UserError
 from lls.files import write_whole
-from lls.results import markdown
+from lls.results import differences, markdown
 from lls.runs import Run, all_runs
 from lls.schedule import schedule
 
@@ -24,7 +24,8 @@ def row(run: Run) -> str:
     if result is not None:
         state = "done"
         measured = "top-1 {top1:6.2f} %  best {top1_best:6.2f} %  nll {nll:.4f}  {seconds:8.0f} s".format(**result)
-    return f"{run.id:<52} {state:<16} budget {budget:<5g} {measured}".rstrip()
+    told = [f"{run.id:<52} {state:<16} budget {budget:<5g} {measured}".rstrip(), *differences(run.cfg)]
+    return "  ".join(told)
 
 
 def tracked(runs: Iterable[Run]) -> list[Run]:

@@ -48,3 +48,11 @@ def test_budget_scales_epochs_warm_up_and_milestones():
     cfg = compose(["dataset=cifar100"])
     assert schedule(cfg.train, 0.05)[:4] == (15, 0.1, 1, (8, 11))
     assert schedule(cfg.train, 0.1)[:4] == (30, 0.1, 1, (15, 23))
+
+
+def test_however_small_the_budget_the_first_epoch_is_at_the_full_rate():
+    cfg = compose(["dataset=digits"])
+    assert schedule(cfg.train, 0.05)[::3] == (2, (2, 2))
+    assert schedule(cfg.train, 0.001).lr(0) == cfg.train.lr
+    early = compose(["dataset=digits", "train.milestones=[1]"])
+    assert schedule(early.train, 0.05).milestones == (1,)

@@ -18,7 +18,7 @@ from lls.config import compose
 from lls.errors import UserError
 from lls.planned import run_of
 from lls.runs import execute, identity, needs
-from lls.tables import cost, load, names, runs_of
+from lls.tables import cost, declaration, load, names, runs_of
 from lls.tables.declaration import PAPER
 from lls.tables.mirror import mirror
 from lls.tables.plan import plan
@@ -236,6 +236,33 @@ def test_overrides_of_a_table_win_and_name_its_files():
     assert title(table).startswith("Table 3 with columns=FMNIST, seeds=4,5, network=lenet, budget=0.05: ")
 
 
+def test_another_data_set_is_named_and_stands_beside_no_number_of_the_paper():
+    table = load("3", ["columns=FMNIST", "rows=LLS", "dataset=digits", "network=lenet"])
+    text = render(table, lambda run: None).md
+    assert "| FMNIST AlexNet, here digits lenet |" in text
+    assert "| LLS | · / – |" in text
+    assert "<sup>" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("of: '3'\noverides: [budget=0.1]\n", "overides; did you mean 'overrides'?"),
+        ("of: '3'\noverrides: budget=0.1\n", "overrides: must be a list"),
+        ("of: '3'\n", "has no key overrides"),
+        ("of: '3'\noverrides: []\nseeds: [0]\n", "no such key: seeds"),
+        ("title: x\nmetric: top1\ncolumns: []\nrows: []\n", "has no key seeds"),
+    ],
+)
+def test_a_yaml_of_ones_own_is_checked(text, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(declaration, "FOLDER", tmp_path)
+    monkeypatch.setattr(declaration, "CONFIGS", tmp_path / "configs")
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"^mine.yaml: [^\n]*$") as error:
+        declaration._declared.__wrapped__("mine")
+    assert said in str(error.value)
+
+
 def test_all_cells_are_planned_when_asked_for():
     some, every = load("2", ["columns=R101"]), load("2", ["columns=R101"], all_cells=True)
     assert sum(len(cell.runs) for cell in some.cells.values()) == 9
@@ -410,7 +437,7 @@ def test_methods_take_turns(tmp_path):
     runs = [cell.runs[0] for cell in table.cells.values()]
     measured = json.loads(measure(runs, 3).read_text())["seconds_of_a_step"]
     assert {name: len(seconds) for name, seconds in measured.items()} == {"onehot": 3, "ls": 3, "lls": 3}
-    assert minutes(runs[2]) == [second * 2500 * 2 / 60 for second in measured["lls"]]
+    assert minutes(runs[2]) == [second * 10 * 2 / 60 for second in measured["lls"]]
     text = render(table, finished).md
     assert "· / 142" not in text
     assert "timed on cpu (" in text

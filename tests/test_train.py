@@ -406,7 +406,7 @@ def test_scripts_list_runs_and_measure_them_again(overrides, monkeypatch, script
     listed = script("runs.py", "--output", tmp_path).stdout.splitlines()
     assert len(listed) == 2
     assert re.search(rf"{done.id} +done +budget 1 +top-1 +{result['top1']:.2f} %", listed[0])
-    assert re.search(rf"{begun.id} +1/3 epochs +budget 0.9$", listed[1])
+    assert re.search(rf"{begun.id} +1/3 epochs +budget 0.9  train.epochs=3$", listed[1])
 
     measured = script("evaluate.py", "digits-lenet-lls", "--output", tmp_path)
     top1 = f"{result['top1']:.4f}"

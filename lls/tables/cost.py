@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
+from lls import smoke as small
 from lls.files import write_whole
 from lls.host import fingerprint
 from lls.planned import FOLDER, teacher_of
@@ -21,6 +22,7 @@ from lls.runs import RUNS, Run, run_in
 
 PAPERS_RATE = 15e12  # FLOP/s: Table 9's 142 minutes of ResNet-18 on Tiny-ImageNet, which are 133 PFLOP
 STEP = 0.002  # seconds: what a step takes at least, whatever the network
+EPOCH = 0.2  # and an epoch, with its evaluation and its checkpoint
 IMAGES = {  # of training and test; lls/data/published.py has them too, and needs torch
     "digits": (1_437, 360),
     "fashionmnist": (60_000, 10_000),
@@ -81,7 +83,8 @@ def images_of(run: Run) -> tuple[int, int] | None:
     data = run.cfg.dataset
     if data.name not in IMAGES:
         return None
-    train, test = IMAGES[data.name]
+    made = run.cfg.machine.data == small.MACHINE["data"]
+    train, test = small.images(data.num_classes) if made else IMAGES[data.name]
     return (train if data.subset is None else train // 2), (test // 2 if data.subset == "classes" else test)
 
 
@@ -99,7 +102,7 @@ def seconds_of_epoch(run: Run, flops_a_second: float) -> float | None:
     """An epoch's seconds at a rate; None where the number of images is not known."""
     if (flops := flops_of_epoch(run)) is None:
         return None
-    return max(flops / flops_a_second, STEP * (images_of(run)[0] // run.cfg.train.batch_size))
+    return max(flops / flops_a_second, STEP * (images_of(run)[0] // run.cfg.train.batch_size), EPOCH)
 
 
 def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, float]:

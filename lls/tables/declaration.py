@@ -36,6 +36,8 @@ from lls.tables.metrics import METRICS
 FOLDER = CONFIGS / "table"
 PAPER = tuple("123456789")
 OWN = ("seeds", "columns", "rows")  # overrides of a table, not of its runs
+WHOLE = {"title", "metric", "seeds", "columns", "rows", "compare", "footnotes"}  # keys of a table
+VARIANT = {"of", "overrides", "title", "footnotes"}
 
 
 class Column(NamedTuple):
@@ -106,6 +108,8 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
                 group = {"machine.wandb_group": f"table-{name}"}
                 said = _merged(column.run, row, group | every)
                 planned = all_cells or paper != "-"
+                if "dataset" in every:
+                    paper = "-"  # which is of another data set
                 texts = tuple(f"{key}={value}" for key, value in said.items())
                 if smoke and column.metric != "parameters":  # which are the real networks'
                     texts = tuple(small.overrides(texts))
@@ -127,7 +131,7 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
         tuple(kept_columns),
         tuple(kept_rows),
         cells,
-        tuple(declared.get("footnotes", ())),
+        () if "dataset" in every else tuple(declared.get("footnotes", ())),
         _compared(declared, kept_rows),
         tuple(text for text in overrides if not text.startswith("machine.")),
         smoke,
@@ -135,10 +139,9 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
 
 
 def heading(table: Table, column: str) -> str:
-    """A column's name, with the network that stands in for its own where the table's overrides name one."""
-    return column + "".join(
-        f", here {text.partition('=')[2]}" for text in table.overrides if text.startswith("network=")
-    )
+    """A column's name, with the data set and network that stand in for its own where the table's overrides say so."""
+    here = [text.partition("=")[2] for text in table.overrides if text.startswith(("dataset=", "network="))]
+    return f"{column}, here {' '.join(here)}" if here else column
 
 
 def runs_of(tables: Iterable[Table]) -> list[Run]:
@@ -186,7 +189,16 @@ def _declared(name: str) -> dict:
     path = FOLDER / f"{name}.yaml"
     if not path.exists():
         raise UserError(f"{name}: no such table{nearest(name, names())} (there are: {', '.join(names())})")
-    return yaml.load(path.read_text(), Loader=yaml.BaseLoader)
+    declared = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
+    known, needed = (VARIANT, {"of", "overrides"}) if "of" in declared else (WHOLE, WHOLE - {"compare", "footnotes"})
+    if wrong := [*(declared.keys() - known), *(needed - declared.keys())]:
+        problem = "has no key" if wrong[0] in needed else "no such key:"
+        raise UserError(f"{path.relative_to(CONFIGS.parent)}: {problem} {wrong[0]}{nearest(wrong[0], known)}")
+    if not isinstance(declared.get("overrides", []), list):
+        raise UserError(
+            f"{path.relative_to(CONFIGS.parent)}: overrides: must be a list, such as [budget=0.05, seeds=0]"
+        )
+    return declared
 
 
 def _check(name: str, columns: list[Column], rows: list[Row]) -> None:

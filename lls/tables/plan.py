@@ -107,7 +107,7 @@ def totals(planned: Sequence[Planned]) -> list[str]:
     return [
         f"{len(planned)} runs, {len(teachers)} of them teachers of others: {done} done, {partial} partial, "
         f"{len(planned) - done - partial} to do",
-        f"time left, one run at a time: {here / 3600:,.1f} hours on this machine ({rate.device}, "
+        f"time left, one run at a time: {duration(here)} on this machine ({rate.device}, "
         f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ where no finished run says it)",
         f"or on one GPU: {gpu / 3600:,.1f} GPU-hours at {cost.PAPERS_RATE / 1e12:g} TFLOP/s, what the paper's minutes "
         "come to (Table 9)",

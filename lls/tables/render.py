@@ -90,6 +90,7 @@ def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str]
             mark(str(number)) for number, note in cited if (note.get("row"), note.get("column")) == (row, column)
         )
 
+    elsewhere = any(text.startswith("dataset=") for text in table.overrides)  # no cell has a number of the paper's
     grid = [["", *(heading(table, column.name) + noted(None, column.name) for column in table.columns)]]
     for row in table.rows:
         line = [row.name + noted(row.name, None)]
@@ -97,7 +98,7 @@ def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str]
             key = row.name, column.name
             cell, metric = table.cells[key], METRICS[column.metric]
             text = emphasis(text_of(values[key], metric.digits, metric.of_runs), rank.get(key))
-            if cell.paper is None and row.paper is not None and not values[key].values:
+            if cell.paper is None and row.paper is not None and not values[key].values and not elsewhere:
                 text = NOT_THERE
             elif row.paper is not None:
                 paper = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or NOT_THERE
