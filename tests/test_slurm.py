@@ -209,7 +209,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(tables_py, node, 
 
     assert tables_py() == 0
     assert "submitted" not in capsys.readouterr().out
-    assert re.search(r"\| LLS \| \d\d\.\d\d \(1/1\) / 81.56", rendered.read_text())
+    assert re.search(r"\| LLS \| \d\d\.\d\d \(1/1\) / – \|", rendered.read_text())
     (log,) = (tmp_path / "logs").glob("*.txt")
     assert log.read_text().count(", process ") == 1
 
