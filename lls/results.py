@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lls.composition import GROUPS
 from lls.config import compose, flattened
+from lls.errors import UserError
 from lls.runs import Run
 
 
@@ -35,11 +36,13 @@ def markdown(runs: Iterable[Run]) -> str:
 
 
 def differences(cfg: DictConfig) -> list[str]:
-    """The science keys of a configuration that are not what its groups' options say: `key=value`, sorted."""
-    own = flattened(OmegaConf.to_container(cfg, resolve=True))
-    default = _of_options(
-        (*(f"{group}={cfg[group].name}" for group in GROUPS), f"seed={cfg.seed}", f"budget={cfg.budget}")
-    )
+    """The science keys of a configuration that are not what its groups' options say: `key=value`, sorted. None where an
+    option is not there any more."""
+    choices = (*(f"{group}={cfg[group].name}" for group in GROUPS), f"seed={cfg.seed}", f"budget={cfg.budget}")
+    try:
+        own, default = flattened(OmegaConf.to_container(cfg, resolve=True)), _of_options(choices)
+    except UserError:
+        return []  # of an option that is no more
     apart = ("seed", "budget", "machine")
     return sorted(
         f"{key}={value}"

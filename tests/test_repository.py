@@ -12,7 +12,7 @@ import lls
 from lls.arguments import check_arguments
 from lls.composition import options
 from lls.config import compose
-from lls.results import markdown
+from lls.results import differences, markdown
 from lls.runs import Run, all_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +83,13 @@ def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):
         "| digits | lenet | lls method.alpha=0.3 train.epochs=7 | 1 | 7 | 91.00 ± 1.41 (n=2) | 93.00 ± 0.00 "
         "| 0.5000 ± 0.0000 | 2.00 ± 0.00 | 1,234 | 2 | cpu |"
     )
+
+
+def test_a_run_whose_method_is_no_more_is_listed_all_the_same(overrides):
+    run = Run(compose([*overrides, "method.alpha=0.3"]))
+    assert differences(run.cfg) == ["method.alpha=0.3"]
+    run.cfg.method.name = "of_yesterday"
+    assert differences(run.cfg) == []
 
 
 def test_requirements_are_pinned_and_within_the_packages_ranges():
