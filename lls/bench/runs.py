@@ -7,7 +7,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, wait
 from threading import Barrier, BrokenBarrierError
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ def at_once(run: Paper, steps: int, processes: int) -> tuple[Minutes, bool]:
             with context.Manager() as manager, ProcessPoolExecutor(processes, context) as pool:
                 barrier = manager.Barrier(processes, timeout=PATIENCE)
                 timed = [pool.submit(_beside_others, run, steps, barrier) for _ in range(processes)]
-                ended, _ = wait(timed, return_when=FIRST_EXCEPTION)
+                ended, _ = wait(timed)  # all: who stopped for another may say so first
                 if failed := [error for one in ended if (error := one.exception())]:
                     first = min(failed, key=lambda error: isinstance(error, BrokenBarrierError))  # which is a result
                     raise RuntimeError(f"several at once: {type(first).__name__}: {first}") from first
