@@ -112,6 +112,7 @@ def at_once(run: Paper, steps: int, processes: int) -> tuple[Minutes, bool]:
             with context.Manager() as manager, ProcessPoolExecutor(processes, context) as pool:
                 barrier = manager.Barrier(processes, timeout=PATIENCE)
                 timed = [pool.submit(_beside_others, run, steps, barrier) for _ in range(processes)]
+                pool.submit(int)  # wakes the pool, which else may not watch the process that it started last
                 ended, _ = wait(timed)  # all: who stopped for another may say so first
                 if failed := [error for one in ended if (error := one.exception())]:
                     first = min(failed, key=lambda error: isinstance(error, BrokenBarrierError))  # which is a result
