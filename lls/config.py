@@ -46,6 +46,7 @@ def teacher_of(cfg: DictConfig) -> DictConfig:
     own = parse(list(wanted.overrides))
     for section in {"dataset", "train", "augment", "machine"} - {override.key_or_group for override in own}:
         teacher[section] = plain[section]
+    teacher.machine.again = False  # of a student's teacher nothing was said
     teacher.seed, teacher.budget, teacher.dataset.subset = wanted.seed, wanted.budget, wanted.subset
     for override in own:
         if override.key_or_group not in GROUPS:

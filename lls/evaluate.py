@@ -1,5 +1,6 @@
-"""What a network says of the test images, and the two numbers that every epoch is measured by."""
+"""A network's logits of the test images, and the numbers that every epoch is measured by."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.machine import autocast
+from lls.measures import ece
 from lls.networks import Network
 
 
@@ -25,9 +27,13 @@ def predict(net: Network, batches: Iterable[tuple[Tensor, Tensor]], precision: s
 
 
 def evaluate(net: Network, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "fp32") -> dict[str, float]:
-    """top1 (per cent) and nll (nats, the mean of -log p̂_y)."""
+    """top1 (per cent), nll (nats, the mean of -log p̂_y), ece (a fraction, 15 bins of equal width) and confidence (the
+    mean of max_j p̂_j). Where nll is not finite the last two are nan."""
     logits, y = predict(net, batches, precision)
+    nll, p = F.cross_entropy(logits, y).item(), logits.softmax(1)
     return {
         "top1": 100 * int((logits.argmax(1) == y).sum()) / len(y),
-        "nll": F.cross_entropy(logits, y).item(),
+        "nll": nll,
+        "ece": ece(p, y) if math.isfinite(nll) else math.nan,
+        "confidence": p.amax(1).mean().item(),
     }

@@ -4,7 +4,6 @@ import ctypes
 import os
 import platform
 import shutil
-import subprocess
 import sysconfig
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +17,6 @@ import torch
 from omegaconf import DictConfig
 
 import lls
-from lls import native
 from lls.errors import UserError
 from lls.host import processor
 
@@ -63,10 +61,11 @@ def ways(cfg: DictConfig, on: torch.device, steps: int = 0) -> Ways:
 
 
 def precision(name: str, on: torch.device) -> str:
-    """`auto` is bf16 on a GPU whose tensor cores have it, fp32 elsewhere."""
-    if name != "auto":
-        return name
-    return "bf16" if on.type == "cuda" and torch.cuda.get_device_capability(on) >= (8, 0) else "fp32"
+    """`auto` is bf16 on a GPU whose tensor cores have it, fp32 elsewhere; tf32 is fp32 where there is no TF32."""
+    tensor_cores = on.type == "cuda" and torch.cuda.get_device_capability(on) >= (8, 0)  # bfloat16 and TF32: Ampere
+    if name == "auto":
+        return "bf16" if tensor_cores else "fp32"
+    return "fp32" if name == "tf32" and not tensor_cores else name
 
 
 def set_precision(name: str, on: torch.device) -> None:
@@ -118,30 +117,11 @@ def called(on: torch.device) -> str:
 
 
 def record(how: Ways, on: torch.device) -> dict:
-    """What result.json says of how a run was computed: device, precision, versions; `kernels` is what there is here to
-    compute LLS's loss with."""
-    return {
-        "device": called(on),
-        "threads": torch.get_num_threads(),
-        **how._asdict(),
-        "kernels": "triton" if has_triton(on) else "c" if on.type == "cpu" and native.library() else "torch",
-        "versions": {
-            "python": platform.python_version(),
-            "lls": lls.__version__,
-            **{name: version(name) for name in ("torch", "torchvision", "hydra-core", "numpy")},
-        },
-    }
+    """What results and timings say of how they were computed: device, threads, precision, versions."""
+    return {"device": called(on), "threads": torch.get_num_threads(), **how._asdict(), "versions": versions()}
 
 
-def commit() -> str | None:
-    """The git commit of this code, with '+' where what runs are made of is not as committed; None outside git."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent.parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=all", "--", "lls", "configs", "train.py")
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
+def versions() -> dict[str, str]:
+    """Of Python, this package and those that results depend on."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "hydra-core", "numpy")}
+    return {"python": platform.python_version(), "lls": lls.__version__, **packages}

@@ -11,7 +11,7 @@ BINS = 15
 
 def measures(logits: Tensor, y: Tensor, seed: int = 0) -> dict[str, float]:
     """Accuracy and calibration of logits `[N, K]` for labels `[N]`. Accuracies in per cent, calibration errors and the
-    Brier score as fractions, nll in nats.
+    Brier score as fractions, nll in nats, confidence (the mean of max_j p̂_j) as a fraction.
 
     ece: expected calibration error, 15 bins of equal width (Naeini et al., 2015; torchmetrics). adaptive_ece: 15 bins
     of equal numbers of images (Nguyen & O'Connor, 2015). brier: Σ_j (p̂_j - e_yj)², mean over images. ece_tempered: ECE
@@ -28,6 +28,7 @@ def measures(logits: Tensor, y: Tensor, seed: int = 0) -> dict[str, float]:
         "top1": 100 * (logits.argmax(-1) == y).double().mean().item(),
         "top5": 100 * (logits.topk(min(5, k), -1).indices == y[:, None]).any(-1).double().mean().item(),
         "nll": F.cross_entropy(logits, y).item(),
+        "confidence": p.amax(-1).mean().item(),
         "ece": ece(p, y),
         "adaptive_ece": adaptive_ece(p, y),
         "brier": (p - F.one_hot(y, k)).square().sum(-1).mean().item(),
@@ -41,7 +42,7 @@ def ece(p: Tensor, y: Tensor) -> float:
     """Σ_bins (share of images) |accuracy - mean confidence| over 15 equal-width bins of the confidence max_j p̂_j."""
     from torchmetrics.functional.classification import multiclass_calibration_error  # takes seconds to import
 
-    return multiclass_calibration_error(p, y, num_classes=p.shape[1], n_bins=BINS, norm="l1").item()
+    return multiclass_calibration_error(p, y, p.shape[1], n_bins=BINS, norm="l1", validate_args=False).item()
 
 
 def adaptive_ece(p: Tensor, y: Tensor) -> float:
@@ -68,21 +69,30 @@ def confusion_matrix(logits: Tensor, y: Tensor) -> Tensor:
     return torch.bincount(y.cpu() * k + logits.argmax(-1).cpu(), minlength=k * k).reshape(k, k)
 
 
-def matrix_measures(q_logits: Tensor, confusion: Tensor) -> dict[str, float]:
-    """What Q, `[K, K]` logits, looks like: q_diagonal, the mean Q_yy; q_entropy, the mean entropy of its rows in nats;
-    q_confusion, Spearman's rank correlation of a row's off-diagonal entries with the test images of that class that
-    were taken for each other class, a mean over the rows that have such images."""
-    from scipy.stats import spearmanr
+def q_measures(q_logits: Tensor | None) -> dict[str, float]:
+    """q_diagonal, the mean Q_yy, and q_entropy, the mean entropy of Q's rows in nats. Empty for None.
 
-    q = q_logits.detach().double().cpu().softmax(-1)
-    off_diagonal = ~torch.eye(len(q), dtype=torch.bool)
-    pairs = [(q[i][mask], confusion[i][mask]) for i, mask in enumerate(off_diagonal)]
-    ranks = [spearmanr(a, b).statistic for a, b in pairs if b.unique().numel() > 1 and a.unique().numel() > 1]
+    q_logits: `[K, K]`."""
+    if q_logits is None:
+        return {}
+    q = q_logits.detach().softmax(-1)
     return {
         "q_diagonal": q.diagonal().mean().item(),
         "q_entropy": torch.special.entr(q).sum(-1).mean().item(),
-        **({"q_confusion": float(sum(ranks) / len(ranks))} if ranks else {}),
     }
+
+
+def matrix_measures(q_logits: Tensor, confusion: Tensor) -> dict[str, float]:
+    """q_measures, and q_confusion: Spearman's rank correlation of a row's off-diagonal entries of Q with the test
+    images of that class that were taken for each other class, a mean over the rows that have such images."""
+    from scipy.stats import spearmanr
+
+    q_logits = q_logits.detach().double().cpu()
+    q = q_logits.softmax(-1)
+    off_diagonal = ~torch.eye(len(q), dtype=torch.bool)
+    pairs = [(q[i][mask], confusion[i][mask]) for i, mask in enumerate(off_diagonal)]
+    ranks = [spearmanr(a, b).statistic for a, b in pairs if b.unique().numel() > 1 and a.unique().numel() > 1]
+    return q_measures(q_logits) | ({"q_confusion": float(sum(ranks) / len(ranks))} if ranks else {})
 
 
 def group_accuracy(logits: Tensor, y: Tensor, group: Tensor) -> float:

@@ -48,6 +48,10 @@ class Method(nn.Module):
         """Called before training, with the network; ValueError if the two do not go together. A method that is taught
         is built anew once its lesson is there: what `prepare` left in it is gone."""
 
+    def loss_kernel(self, batch: Batch) -> str:
+        """What computes `loss` of this batch, for the record: torch, or c or triton where a kernel of ours does."""
+        return "torch"
+
     def end_epoch(self) -> None:
         """Called after the last step of each epoch."""
 

@@ -1,4 +1,4 @@
-"""Finished runs as a table: those that differ by their seed alone are one row."""
+"""Runs that have ended as a table: those that differ by their seed alone are one row."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -10,28 +10,37 @@ from lls.composition import GROUPS
 from lls.config import compose, flattened
 from lls.errors import UserError
 from lls.runs import Run
+from lls.schedule import schedule
+from lls.schema import NOT_RECORDED, Failed, Result, is_failed
+
+MEASURES = (  # of result.json: key, digits, factor, whether with its standard deviation
+    ("top1", 2),
+    ("top1_best", 2),
+    ("nll", 4),
+    ("ece", 2, 100),
+    ("images_per_second", 0, 1, False),
+    ("seconds", 0, 1, False),
+)
 
 
 def markdown(runs: Iterable[Run]) -> str:
-    """A Markdown table of those of `runs` that are finished: mean ± sample standard deviation over their seeds."""
-    rows: dict[tuple[str, ...], list[dict]] = {}
+    """A Markdown table of those of `runs` that are finished or have diverged: mean ± sample standard deviation over
+    their seeds; no mean where one has diverged."""
+    rows: dict[tuple[str, ...], list[Result | Failed]] = {}
     for run in runs:
-        if (result := run.result) is not None:
-            rows.setdefault(_label(run), []).append(result)
+        if (ended := run.failed or run.result) is not None:
+            rows.setdefault(_label(run), []).append(ended)
     columns = ["data set", "network", "method", "budget", "epochs", "top-1, last epoch (%)", "top-1, best epoch (%)"]
     columns += ["NLL", "ECE (%)", "images/s", "s a run", "device"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for label, results in sorted(rows.items()):
-        measures = [
-            _over_seeds([r[name] for r in results], digits)
-            for name, digits in (("top1", 2), ("top1_best", 2), ("nll", 4))
-        ]
-        measures.append(_over_seeds([100 * r["ece"] for r in results], 2))
-        measures.append(f"{mean(r['images_per_second'] for r in results):,.0f}")
-        seconds = f"{mean(r['seconds'] for r in results):,.0f}"
-        device = ", ".join(sorted({r["device"] for r in results}))
-        measures[0] += f" (n={len(results)})"
-        lines.append(f"| {' | '.join((*label, *measures, seconds, device))} |")
+    for label, ended in sorted(rows.items()):
+        if diverged := sum(map(is_failed, ended)):
+            measures = [f"diverged ({diverged}/{len(ended)})", *["·"] * (len(columns) - len(label) - 1)]
+        else:
+            measures = [_over_seeds(ended, *form) for form in MEASURES]
+            measures.append(", ".join(sorted({r.get("device", NOT_RECORDED) for r in ended})))
+            measures[0] += f" (n={len(ended)})"
+        lines.append(f"| {' | '.join((*label, *measures))} |")
     return "\n".join(lines)
 
 
@@ -59,9 +68,12 @@ def _of_options(choices: tuple[str, ...]) -> dict[str, object]:
 def _label(run: Run) -> tuple[str, ...]:
     cfg = run.cfg
     method = " ".join([cfg.method.name, *differences(cfg)])
-    return cfg.dataset.name, cfg.network.name, method, f"{cfg.budget:g}", str(run.result["epochs"])
+    return cfg.dataset.name, cfg.network.name, method, f"{cfg.budget:g}", str(schedule(cfg.train, cfg.budget).epochs)
 
 
-def _over_seeds(values: list[float], digits: int) -> str:
-    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{spread}"
+def _over_seeds(results: list[Result], key: str, digits: int, scale: float = 1.0, spread: bool = True) -> str:
+    """The mean of a number of `results`, and its standard deviation."""
+    values = [scale * r[key] for r in results if key in r]
+    if len(values) < len(results):
+        return NOT_RECORDED
+    return f"{mean(values):,.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if spread and len(values) > 1 else "")

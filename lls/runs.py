@@ -3,9 +3,11 @@
     outputs/runs/<dataset>-<network>-<method>-s<seed>-<8 hex>/
         config.yaml     the configuration, resolved                                           tracked by git
         metrics.jsonl   one row an epoch: the record, of which W&B gets a copy                 tracked
-        result.json     written last, whole: it marks the run as done                          tracked
+        result.json     written last, whole: it marks the run as done (lls/schema.py)          tracked
+        failed.json     in place of it, where the numbers stopped being finite                 tracked
         q.safetensors   the learned Q, if the method has one; q.png is its picture             tracked
         confusion.csv   test images by true class (down) and predicted class (across)         tracked
+        predictions.npz logits (float16), labels and class names of the test images
         last.pt         network, method, optimizer, random state and rows after the last epoch
 
 The eight digits are a hash of everything that decides the result, so the same command finds the same folder. Nothing
@@ -15,19 +17,18 @@ here imports torch until a run is really trained.
 import errno
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from lls.composition import CONFIGS
 from lls.config import teacher_of
-from lls.errors import UserError, one_line
+from lls.errors import Diverged, UserError
 from lls.files import set_aside, write_whole
+from lls.schema import Failed, Result, check, check_result, check_written
+from lls.summary import AGAIN, changes, failure_in_words, in_words
 
 RUNS = "runs"
 LOOK = 0.5  # seconds; whoever asks whether a run is busy holds its lock for a moment
@@ -48,16 +49,30 @@ class Run:
         self.folder = Path(cfg.machine.output) / RUNS / self.id
 
     @property
-    def result(self) -> dict | None:
-        """result.json, or None while the run is not done."""
-        path = self.folder / "result.json"
+    def result(self) -> Result | None:
+        """result.json, or None while the run is not done. Of version 1 keys may be missing. UserError, which names the
+        key, where it is no result."""
+        return self._read("result.json", check_result)
+
+    @property
+    def failed(self) -> Failed | None:
+        """failed.json, or None if the run has not diverged."""
+        return self._read("failed.json", lambda data: check(data, Failed))
+
+    def _read(self, name: str, check_data: Callable[[object], None]) -> dict | None:
+        path = self.folder / name
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text())
+            data = json.loads(path.read_text())
         except ValueError as error:
             set_aside(path, error)
             return None
+        try:
+            check_data(data)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; correct it, or remove the folder and train the run again") from None
+        return data
 
     @property
     def epochs_done(self) -> int:
@@ -130,13 +145,29 @@ class Run:
             return None
 
     def write_config(self) -> None:
-        text = OmegaConf.to_yaml(self.cfg, resolve=True)
+        cfg = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=True))
+        cfg.machine.again = False  # it was for this once
+        text = OmegaConf.to_yaml(cfg)
         write_whole(self.folder / "config.yaml", lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
-    def finish(self, result: dict) -> None:
-        """Write result.json, whole: from here on the run is done."""
-        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-        write_whole(self.folder / "result.json", lambda temporary: temporary.write_text(text))
+    def finish(self, result: Result) -> None:
+        """Write result.json, whole: from here on the run is done. ValueError where it is not as its schema says."""
+        check_written(result, Result)
+        self._write("result.json", result)
+
+    def fail(self, failed: Failed) -> None:
+        """Write failed.json: from here on the run has diverged."""
+        check_written(failed, Failed)
+        self._write("failed.json", failed)
+
+    def _write(self, name: str, data: dict) -> None:
+        text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+        write_whole(self.folder / name, lambda temporary: temporary.write_text(text))
+
+    def forget(self) -> None:
+        """Remove what marks the run as done or diverged, and the checkpoint: it begins anew."""
+        for name in ("last.pt", "failed.json", "result.json"):  # the mark last: killed before, it is removed again
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def identity(cfg: DictConfig) -> str:
@@ -177,26 +208,34 @@ def thawed(texts: list[str]) -> Run:
 
 def execute(run: Run, lesson: str | None = None) -> dict:
     """Train a run that is not done, from where it stopped, its teacher first; say so if it is. Returns its result.
+    Diverged if it has diverged, now or before. With machine.again a run that is done or diverged is trained anew.
 
     lesson: the file that a student needs of it; without that file the run is not done, and another process that is
     training it is waited for."""
-    if result := _finished(run, lesson):
+    again = run.cfg.machine.get("again", False)
+    if not again and (result := _finished(run, lesson)):
         return result
     try:
         with run.lock.acquire(timeout=LOOK if lesson is None else -1):
+            if again and (run.has("result.json") or run.has("failed.json")):
+                run.forget()
             if result := _finished(run, lesson):  # by another process, meanwhile
                 return result
             result = _train(run)
     except Timeout:
         raise Busy(f"{run.folder} is being trained by another process") from None
-    print(f"done: {_in_words(result)}\n{run.folder}")
+    print(f"done: {in_words(result)}\n{run.folder}")
     return result
 
 
 def _finished(run: Run, lesson: str | None) -> dict | None:
+    if failed := run.failed:
+        raise Diverged(f"{run.folder} has diverged: {failure_in_words(failed)}; {AGAIN}")
     if (result := run.result) and run.has(lesson):
         how = f"{result.get('precision')} on {result.get('device')}, commit {result.get('commit')}"
-        print(f"already done: {_in_words(result)}\n{run.folder}  ({how}; remove this folder to run it again)")
+        print(f"already done: {in_words(result)}\n{run.folder}  ({how}; {AGAIN})")
+        for change in changes(run, result):
+            print(f"note: {change}")
         return result
     return None
 
@@ -234,48 +273,6 @@ def execute_teacher(teacher: Run, lesson: str) -> None:
         execute(teacher, lesson)
     except UserError as error:
         raise UserError(f"method.teacher: {error}") from None
-
-
-def all_runs(output: Path) -> Iterator[Run]:
-    """Every run in an output folder, by name."""
-    for path in sorted((output / RUNS).glob("*/config.yaml")):
-        yield run_in(path.parent)
-
-
-def run_in(folder: Path) -> Run:
-    """The run that a folder holds, wherever it is and whatever it is called."""
-    defaults = OmegaConf.load(CONFIGS / "train.yaml")
-    try:
-        stored = OmegaConf.load(folder / "config.yaml")
-        for section in ("dataset", "machine"):  # keys that came later than the run: nulls, and what is no part of it
-            stored[section] = OmegaConf.merge(defaults[section], stored[section])
-        run = Run(stored)
-    except (YAMLError, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
-        reason = one_line(error) or type(error).__name__
-        raise UserError(f"{folder}/config.yaml is no run's configuration ({reason}): remove the folder") from None
-    run.folder, run.id = folder, folder.name
-    return run
-
-
-def find_run(name: str, output: Path) -> Run:
-    """The run of a folder, or of the beginning of its id. UserError where there is none, or several."""
-    folder = Path(name).parent if Path(name).is_file() else Path(name)
-    if (folder / "config.yaml").exists():
-        return run_in(folder.resolve())
-    found = [run for run in all_runs(output) if run.id.startswith(name)]
-    exact = [run for run in found if run.id == name]
-    if len(exact or found) != 1:
-        several = ": " + ", ".join(run.id for run in found[:5]) if found else " (python scripts/runs.py lists them)"
-        raise UserError(f"{name}: {len(found) or 'no'} runs in {output / RUNS} begin so{several}")
-    return (exact or found)[0]
-
-
-def _in_words(result: dict) -> str:
-    budget = "" if result["budget"] == 1 else f" at budget {result['budget']:g}"
-    return (
-        f"top-1 {result['top1']:.2f} % after {result['epochs']} epochs{budget} (best {result['top1_best']:.2f} %), "
-        f"{result['seconds']:.0f} s, {result['images_per_second']:,.0f} images/s"
-    )
 
 
 def _canonical(value: object) -> object:

@@ -28,9 +28,14 @@ def sparse_symmetric_kl(
 
     logits: `[B, K]`; q: `[K, n+1]` logits, the last of them the shared rest's, at 0 as heavy as its K-n classes at 0;
     candidates: `[B, n]` classes, the true one first, n < K; y: `[B]`. Returns a scalar, differentiable once."""
+    function = _Native if kernel(logits, q, candidates, y) == "c" else _SparseKL
+    return function.apply(logits, q, candidates, y, alpha, scale / len(y))
+
+
+def kernel(logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor) -> str:
+    """What sparse_symmetric_kl computes these with: c or torch."""
     plain = candidates.is_cpu and candidates.dtype == torch.int64 and candidates.dim() == 2
-    way = _Native if plain and native.suits(logits, q, y) else _SparseKL
-    return way.apply(logits, q, candidates, y, alpha, scale / len(y))
+    return "c" if plain and native.suits(logits, q, y) else "torch"
 
 
 class _SparseKL(torch.autograd.Function):

@@ -1,10 +1,13 @@
 """One step of training, and the same step recorded as a CUDA graph."""
 
 import gc
+import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -14,13 +17,33 @@ from lls.method import Batch, Method
 from lls.networks import Network
 
 Labels = list[tuple[Tensor, float]]  # as of lls.augment: hard labels and their weights
+Measured = tuple[Tensor, ...]  # scalars on the device: loss, cross-entropy, accuracy, smallest and largest logit
 _unended: list = []  # graphs whose recording has failed: PyTorch's allocator of pinned memory goes on asking them
+
+
+class Divergence(NamedTuple):
+    """The first step of an epoch, from 1, whose loss is not finite, and the largest finite |logit| until then."""
+
+    step: int
+    loss: float
+    largest_logit: float
+
+
+class TrainMeasures(NamedTuple):
+    """Means over the steps of an epoch. cross_entropy and top1 (%): of the training batches, whatever the loss is."""
+
+    loss: float
+    cross_entropy: float
+    top1: float
+    largest_logit: float  # |logit|, of all steps
+    divergence: Divergence | None
 
 
 class Step:
     """step(x, labels): forward, loss, backward and the optimizer's step. x: `[B, C, H, W]`; labels: [(y, weight), ...].
 
-    Nothing in it waits for the device: losses add up there until `mean_loss` asks for them."""
+    Nothing in it waits for the device: what is measured stays there until `measures` asks for it. compiled, captured
+    and loss_kernel say how the steps were computed, as far as there were any."""
 
     def __init__(
         self,
@@ -38,32 +61,69 @@ class Step:
             torch.compiler.reset()  # a sweep's runs share a process, where nothing is compiled more than eight times
         self.forward: Callable = torch.compile(net) if compile else net
         self.precision, self.clip_norm = precision, clip_norm
-        self.total = torch.zeros((), device=self.device)
+        self.history: list[Measured] = []  # one a step
+        self.compiled, self.loss_kernel = False, "torch"
+
+    @property
+    def captured(self) -> bool:
+        """Whether steps were replayed as a CUDA graph."""
+        return False
 
     def __call__(self, x: Tensor, labels: Labels) -> None:
+        self.history.append(self._train(x, labels))
+
+    def _train(self, x: Tensor, labels: Labels) -> Measured:
+        """One step. Returns what is measured of it."""
         with machine.autocast(self.device, self.precision):
             logits, features = self.forward(x)
         seen = Batch(logits.float(), labels[0][0], x, features, self.net)
-        if len(labels) == 1:
-            loss = self.method.loss(seen)
-        else:
-            loss = sum(weight * self.method.loss(seen._replace(y=y)) for y, weight in labels)
+        loss = _weighted(labels, lambda y: self.method.loss(seen._replace(y=y)))
         self.optimizer.zero_grad()
         loss.backward()
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
         self.optimizer.step()
-        self.total += loss.detach()
+        self.compiled, self.loss_kernel = self.forward is not self.net, self.method.loss_kernel(seen)
+        return _measured(seen.logits, labels, loss)
 
     def set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def mean_loss(self, steps: int) -> float:
-        """Of the `steps` since it was asked last."""
-        mean = float(self.total) / steps
-        self.total.zero_()
-        return mean
+    def measures(self) -> TrainMeasures:
+        """Of the steps since it was asked last."""
+        columns = [torch.stack(column) for column in zip(*self.history, strict=True)]  # a stack a step would be slower
+        self.history.clear()
+        loss, cross_entropy, accuracy, low, high = torch.stack(columns).cpu().double()
+        logit = torch.maximum(-low, high)
+        means = loss.mean().item(), cross_entropy.mean().item(), 100 * accuracy.mean().item()
+        return TrainMeasures(*means, logit.max().item(), _divergence(loss, logit))
+
+
+@torch.no_grad()
+def _measured(logits: Tensor, labels: Labels, loss: Tensor) -> Measured:
+    """Cross-entropy and accuracy are weighted as the labels are. In few operations: they are a part of every step."""
+    predicted = logits.argmax(1)
+    cross_entropy = _weighted(labels, lambda y: F.cross_entropy(logits, y))
+    accuracy = _weighted(labels, lambda y: (predicted == y).count_nonzero()) / len(logits)
+    return loss.detach(), cross_entropy, accuracy, *logits.aminmax()
+
+
+def _weighted(labels: Labels, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """The sum of weight · measure(y); without the multiplication where there is one y."""
+    if len(labels) == 1:
+        return measure(labels[0][0])
+    return sum(weight * measure(y) for y, weight in labels)
+
+
+def _divergence(loss: Tensor, logit: Tensor) -> Divergence | None:
+    """loss, logit: `[steps]`, the loss and the largest |logit| of each."""
+    if (wrong := (~loss.isfinite()).nonzero()).numel() == 0:
+        return None
+    first = int(wrong[0])
+    until = logit[: first + 1]
+    largest = until[until.isfinite()]
+    return Divergence(first + 1, loss[first].item(), largest.max().item() if len(largest) else math.nan)
 
 
 class Recorded(Step):
@@ -78,14 +138,18 @@ class Recorded(Step):
     def __init__(self, *args, **keys):
         super().__init__(*args, **keys)
         self.tapes: dict[tuple, _Tape] = {}
-        self.works = True
+        self.works, self.replayed = True, False
         # one stream for each: memory that is freed on a stream serves that stream alone
         self.aside, self.recorder = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
         self.pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, x: Tensor, labels: Labels) -> None:
+    @property
+    def captured(self) -> bool:
+        return self.replayed
+
+    def _train(self, x: Tensor, labels: Labels) -> Measured:
         if not (self.works and self.method.static):
-            return super().__call__(x, labels)
+            return super()._train(x, labels)
         key = (x.shape, len(labels))
         if key not in self.tapes:
             self.tapes[key] = _Tape(x, labels)
@@ -94,12 +158,19 @@ class Recorded(Step):
         if tape.graph is None and tape.plays == self.WARM_UP:
             self._record(tape)
         if tape.graph is not None:
-            return tape.graph.replay()
+            tape.graph.replay()
+            self.replayed = True
+            return tape.measured.clone().unbind()  # the next replay overwrites it
         tape.plays += 1
         self.aside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.aside):
-            super().__call__(*tape.inputs())
+            measured = super()._train(*tape.inputs())
         torch.cuda.current_stream(self.device).wait_stream(self.aside)
+        return measured
+
+    def _play(self, tape: "_Tape") -> None:
+        """One step of the tape's batch, for a recording."""
+        torch.stack(super()._train(*tape.inputs()), out=tape.measured)
 
     def _record(self, tape: "_Tape") -> None:
         self.optimizer.zero_grad()  # so that the graph makes the gradients its own
@@ -109,7 +180,7 @@ class Recorded(Step):
         recording = torch.cuda.graph(graph, self.pool, self.recorder, capture_error_mode="thread_local")
         try:
             with recording:
-                super().__call__(*tape.inputs())
+                self._play(tape)
         except RuntimeError as error:
             # where ending the recording fails too, PyTorch leaves stream, generator and, before 2.12 (its pull request
             # 180395), memory as if it went on: no other could be recorded, and no memory given back
@@ -140,7 +211,7 @@ class _Tape:
     """A graph, and the tensors that it reads a batch from."""
 
     def __init__(self, x: Tensor, labels: Labels):
-        self.graph, self.plays = None, 0
+        self.graph, self.plays, self.measured = None, 0, torch.zeros(5, device=x.device)
         self.x, self.ys = torch.empty_like(x), [torch.empty_like(y) for y, _ in labels]
         self.weights = [torch.ones((), device=x.device) for _ in labels]
 

@@ -31,15 +31,22 @@ def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale
     k = logits.shape[1]
     if q.shape != (k, k):
         raise ValueError(f"q of shape {[*q.shape]} for {k} classes: must be {k} x {k}")
-    way = _Native if native.suits(logits, q, y) else _SymmetricKL
-    return way.apply(logits, q, y, alpha, scale / len(y))
+    function = _Native if kernel(logits, q, y) == "c" else _SymmetricKL
+    return function.apply(logits, q, y, alpha, scale / len(y))
+
+
+def kernel(logits: Tensor, q: Tensor, y: Tensor) -> str:
+    """What symmetric_kl computes these with: c, triton or torch."""
+    if native.suits(logits, q, y):
+        return "c"
+    return "triton" if logits.dtype == torch.float32 and has_triton(logits.device) else "torch"
 
 
 class _SymmetricKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
         ctx.factor, ctx.num_classes = factor, len(q_logits)
-        ctx.fused = logits.dtype == torch.float32 and has_triton(logits.device)
+        ctx.fused = kernel(logits, q_logits, y) == "triton"
         if ctx.fused:
             from lls import triton_kl
 

@@ -39,17 +39,19 @@ class Failure(NamedTuple):
 
 
 def missing(runs: Sequence[Run], files: Mapping[str, Iterable[str]] | None = None) -> tuple[list[Task], list[Failure]]:
-    """What of `runs` and their teachers is not done, teachers first, and the runs whose teacher can't be had. files: by
-    a run's id, those of its folder without which it is not done either."""
+    """What of `runs` and their teachers is not done, teachers first, and the runs whose teacher can't be had. A run
+    that has diverged is not trained again. files: by a run's id, those of its folder without which it is not done."""
     tasks: dict[Path, Task] = {}
     failures = []
 
     def add(run: Run, lessons: set[str]) -> None:
         task = tasks.get(run.folder) or Task(run, set())
         task.lessons.update(lessons)
-        if run.folder in tasks or task.done:
+        if run.folder in tasks or task.done or run.failed:
             return
         if teacher := needs(run):
+            if teacher.failed:
+                raise UserError(f"its teacher {teacher.id} has diverged")
             add(teacher, {lesson_file(run)})
         tasks[run.folder] = task
 

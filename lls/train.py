@@ -11,19 +11,25 @@ from lls import machine
 from lls.augment import Augmentation
 from lls.build import build_augmentation, build_method, build_network
 from lls.checkpoint import resume, state_of
-from lls.data import Source, feed, find, kept_classes
+from lls.data.feed import feed
+from lls.data.sources import Source, find
+from lls.data.subset import kept_classes
 from lls.errors import Diverged, UserError
 from lls.evaluate import evaluate
+from lls.measures import q_measures
 from lls.method import Method
 from lls.networks import Network
-from lls.outcome import outcome
+from lls.outcome import now, outcome
 from lls.pretrained import start_from
 from lls.progress import Progress
+from lls.provenance import commit
 from lls.recorder import Recorder
 from lls.runs import Run
 from lls.saver import Saver
 from lls.schedule import schedule
-from lls.step import epoch, step_of
+from lls.schema import Row, check_written
+from lls.step import Divergence, Step, epoch, step_of
+from lls.summary import failure_in_words
 from lls.teacher import lesson, stand_in
 
 
@@ -72,8 +78,8 @@ def train(run: Run, prepared: Prepared) -> dict:
     torch.manual_seed(cfg.seed)  # whatever the teacher drew
     machine.keep_memory(device)  # now: what reading the data took for a while has been given back
     run.write_config()
-    rows, commits = resume(run, net, method, step.optimizer)
-    commits = list(dict.fromkeys([*commits, machine.commit()]))
+    rows, commits, compute = resume(run, net, method, step.optimizer)
+    commits = list(dict.fromkeys([*commits, commit()]))
     first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
     print(f"{run.id}: {plan.epochs} epochs on {device}{f', {first} of them done' if first else ''}", flush=True)
     with (
@@ -88,26 +94,64 @@ def train(run: Run, prepared: Prepared) -> dict:
             net.train()
             epoch(step, batches.epoch(number), augmentation.mix, progress.step)
             method.end_epoch()
-            mean_loss, trained = step.mean_loss(len(batches)), time.perf_counter()
-            measured = evaluate(net, test, how.precision)
+            of_training, trained = step.measures(), time.perf_counter()
+            if (divergence := of_training.divergence) is not None:
+                raise _diverged(run, number + 1, "loss", divergence, plan.lr(number), commits)
             row = {
                 "epoch": number + 1,
                 "lr": plan.lr(number),
-                "loss": mean_loss,
-                **measured,
+                "loss": of_training.loss,
+                "train_cross_entropy": of_training.cross_entropy,
+                "train_top1": of_training.top1,
+                **evaluate(net, test, how.precision),
+                **q_measures(method.q_logits()),
                 "seconds": trained - started,
                 "eval_seconds": time.perf_counter() - trained,
                 "images_per_second": per_epoch / (trained - started),
             }
-            for name in ("loss", "nll"):
-                if not math.isfinite(row[name]):
-                    raise Diverged(f"{run.id}: {name} is {row[name]} in epoch {number + 1}; a lower train.lr may help")
-            saver.save(state_of(net, method, step.optimizer, [*recorder.rows, row], images.classes, commits))
+            if not math.isfinite(row["nll"]):
+                last = Divergence(len(batches), of_training.loss, of_training.largest_logit)
+                raise _diverged(run, number + 1, "nll", last, plan.lr(number), commits)
+            check_written(row, Row)
+            compute = _extended(compute, _computed(step, how, device))
+            saver.save(state_of(net, method, step.optimizer, [*recorder.rows, row], images.classes, commits, compute))
             recorder.log(row)
             progress.epoch(row)
         saver.wait()
-        result = outcome(run, recorder, net, method, images.classes, test, commits, how)
+        about = {"commit": _joined(commits), "compute": compute, "images": images.fingerprint}
+        result = outcome(run, recorder, net, method, images.classes, test, how.precision, about)
         # a finished run needs its weights, not its momentum
-        run.save(state_of(net, method, None, recorder.rows, images.classes, commits))
+        run.save(state_of(net, method, None, recorder.rows, images.classes, commits, compute))
         run.finish(result)
     return result
+
+
+def _joined(commits: list[str | None]) -> str:
+    """`none` for code outside git."""
+    return ", ".join(name or "none" for name in commits)
+
+
+def _extended(compute: list[dict], now: dict) -> list[dict]:
+    """The stretches of epochs (lls.schema.Compute) with one more epoch."""
+    *earlier, last = compute or [{"epochs": 0} | now]
+    if last != now | {"epochs": last["epochs"]}:
+        earlier, last = compute, now | {"epochs": 0}
+    return [*earlier, last | {"epochs": last["epochs"] + 1}]
+
+
+def _computed(step: Step, how: machine.Ways, device: torch.device) -> dict:
+    """How the last epoch was computed."""
+    used = how._replace(compile=step.compiled, graph=step.captured)
+    about = machine.record(used, device) | {"loss_kernel": step.loss_kernel}
+    return {key: value for key, value in about.items() if key != "versions"}
+
+
+def _diverged(
+    run: Run, epoch: int, measure: str, divergence: Divergence, lr: float, commits: list[str | None]
+) -> Diverged:
+    """Write failed.json. Returns the error to be raised."""
+    loss, largest = (x if math.isfinite(x) else str(x) for x in (divergence.loss, divergence.largest_logit))
+    failed = {"id": run.id, "epoch": epoch, "step": divergence.step, "measure": measure, "loss": loss}
+    failed |= {"largest_logit": largest, "lr": lr, "commit": _joined(commits)}
+    run.fail(failed | {"finished": now()})
+    return Diverged(f"{run.id}: {failure_in_words(failed)}; a lower train.lr may help")

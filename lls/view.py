@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lls.runs import Run
 from lls.schedule import schedule
+from lls.summary import number
 
 
 class View:
@@ -36,13 +37,14 @@ class View:
         if status is None:
             self.done += 1
             self._last_row(run)
-            ended = "top-1 {top1:.2f} %, {seconds:.0f} s".format(**run.result)
+            result = run.result
+            ended = f"top-1 {number(result, 'top1', '.2f', ' %')}, {number(result, 'seconds', '.0f', ' s')}"
         else:
             self.failed += 1
             ended = f"FAILED, {f'exit status {status}' if isinstance(status, int) else status}"
-        number = f"{self.done + self.failed:>{len(str(self.total))}}/{self.total}"
+        position = f"{self.done + self.failed:>{len(str(self.total))}}/{self.total}"
         self._erase()
-        print(f"[{number}] {run.id}  {ended}{self._left(running, waiting)}", flush=True)
+        print(f"[{position}] {run.id}  {ended}{self._left(running, waiting)}", flush=True)
 
     def show(self, running: Sequence[Run], waiting: Sequence[Run], note: str = "") -> None:
         """Draw the runs under way, on a terminal, once a second at most. note: of those that wait."""

@@ -21,6 +21,7 @@ import torch
 from lls import machine
 from lls.bench.record import Goal, Record
 from lls.bench.rounds import Spread, Times
+from lls.provenance import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -176,7 +177,7 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: no such part (there are {', '.join(PARTS)})")
     device = machine.device("auto")
     about = machine.record(machine.Ways("auto", False, False), device)
-    kept = {"commit": machine.commit(), "device": about["device"], "threads": about["threads"]}
+    kept = {"commit": commit(), "device": about["device"], "threads": about["threads"]}
     record = Record(arguments.output / f"{device.type}.json", **kept)
     print(f"{about['device']}, {about['threads']} threads, torch {about['versions']['torch']}")
     for name in arguments.parts or PARTS:

@@ -27,7 +27,8 @@ SEED = "seed=36"  # unless another is given: Mixup mixes this one's first batch 
 def rows(overrides: list[str]) -> "dict[str, Tensor]":
     """The rows' names and images, uint8 `[16, H, W, C]`, the same sixteen in each. UserError as in training."""
     from lls import machine
-    from lls.data import feed, find
+    from lls.data.feed import feed
+    from lls.data.sources import find
 
     named = [text.partition("=")[2] for text in overrides if text.startswith("augment=")]
     others = [text for text in overrides if not text.startswith("augment=")]

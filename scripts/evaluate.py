@@ -1,26 +1,43 @@
-"""Measure a run's saved network again: python scripts/evaluate.py RUN [KEY=VALUE ...]
+"""Measure a run's saved network again: python scripts/evaluate.py RUN [KEY=VALUE ...] [--record]
 
 RUN is a run's folder, or the beginning of its id. What is measured is printed beside what was recorded. KEY is one of
 machine.*, or of those that say how test images are scaled: dataset.geometry, dataset.resize, dataset.keep_aspect.
+--record adds to result.json the numbers that it lacks, and writes predictions.npz; what it has stays as it is.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from lls.config import changed
 from lls.errors import UserError
-from lls.runs import Run, find_run
+from lls.find import find_run
+from lls.runs import Run
+from lls.schema import NOT_RECORDED
 
 SCALED = ("dataset.geometry", "dataset.resize", "dataset.keep_aspect")
+TOLERANCE = 0.1  # points of top-1 by which another machine's rounding may change what saved weights reach
 
 
-def measure(run: Run) -> tuple[dict[str, float], dict]:
-    """What the network in last.pt scores on the test images, and the row it had then."""
+class Saved(NamedTuple):
+    """A run's saved network on its device, its checkpoint and its test batches."""
+
+    net: object
+    state: dict
+    test: object
+    device: object
+
+
+@contextmanager
+def saved(run: Run) -> Iterator[Saved]:
+    """The network in last.pt and the test images. UserError where there is none, or where they do not go together."""
     from lls import machine
     from lls.build import build_network
-    from lls.data import feed, find
-    from lls.evaluate import evaluate
+    from lls.data.feed import feed
+    from lls.data.sources import find
     from lls.layers import place
 
     cfg = run.cfg
@@ -40,7 +57,31 @@ def measure(run: Run) -> tuple[dict[str, float], dict]:
     with feed(cfg, find(cfg.dataset, folder), device) as images:
         if images.classes != state["classes"]:
             raise UserError(f"{cfg.dataset.name} has other classes now than when {run.id} was trained")
-        return evaluate(net, images.plain("test"), cfg.machine.precision), state["rows"][-1]
+        yield Saved(net, state, images.plain("test"), device)
+
+
+def record(run: Run) -> list[str]:
+    """Add to a finished run's result.json what it lacks and its weights can tell. Returns the keys that were added."""
+    from lls.evaluate import predict
+    from lls.outcome import measure, now, save_predictions
+    from lls.provenance import commit
+    from lls.schema import VERSION
+
+    result = run.result
+    if result is None:
+        raise UserError(f"{run.id} is not finished: there is no result.json")
+    with saved(run) as (net, state, test, device):
+        logits, y = predict(net, test, run.cfg.machine.precision)
+        measured = measure(run.cfg, net, logits, y, state["classes"], run.cfg.machine.precision, device)
+        if abs(measured["top1"] - result["top1"]) > TOLERANCE:
+            reached = f"top-1 {measured['top1']:.2f} %, and {result['top1']:.2f} % is recorded"
+            raise UserError(f"{run.id}: the saved weights have {reached}: nothing is written")
+        save_predictions(run.folder / "predictions.npz", logits, y, state["classes"])
+    added = {key: value for key, value in measured.items() if key not in result}
+    if added:
+        about = {"commit": commit() or "none", "finished": now(), "keys": sorted(added)}
+        run.finish({"version": VERSION} | result | added | {"reevaluated": about})
+    return sorted(added)
 
 
 def main() -> None:
@@ -48,18 +89,29 @@ def main() -> None:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as machine.device=cpu")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="where to look for RUN (default: outputs)")
-    arguments = parser.parse_args()
+    parser.add_argument("--record", action="store_true", help="add to result.json what it lacks")
+    arguments = parser.parse_intermixed_args()
     if wrong := [
         text for text in arguments.overrides if not (text.startswith("machine.") or text.partition("=")[0] in SCALED)
     ]:
         raise UserError(f"{wrong[0]}: what can differ from the run's own are machine.* keys and {', '.join(SCALED)}")
+    if arguments.record and (wrong := [text for text in arguments.overrides if not text.startswith("machine.")]):
+        raise UserError(f"{wrong[0]}: --record measures the run's own test images; only machine.* can differ")
     named = [text.partition("=")[2] for text in arguments.overrides if text.startswith("machine.output=")]
     run = find_run(arguments.run, Path(named[-1]) if named else arguments.output)
     run.cfg = changed(run.cfg, arguments.overrides)
-    measured, recorded = measure(run)
+    if arguments.record:
+        added = record(run)
+        print(f"{run.id}: " + ("added " + ", ".join(added) if added else "result.json lacks nothing"))
+        return
+    from lls.evaluate import evaluate
+
+    with saved(run) as (net, state, test, _):
+        measured, recorded = evaluate(net, test, run.cfg.machine.precision), state["rows"][-1]
     print(", ".join([run.id, f"epoch {recorded['epoch']}", *arguments.overrides]))
     for name, value in measured.items():
-        print(f"{name:>6} {value:10.4f}   recorded {recorded[name]:10.4f}")
+        before = f"{recorded[name]:10.4f}" if name in recorded else NOT_RECORDED
+        print(f"{name:>10} {value:10.4f}   recorded {before}")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from pathlib import Path
 from lls.composition import CONFIGS
 from lls.errors import UserError
 from lls.files import write_whole
+from lls.find import all_runs
 from lls.results import differences, markdown
-from lls.runs import Run, all_runs
+from lls.runs import Run
 from lls.schedule import schedule
+from lls.summary import failure_in_words, number
 
 
 def row(run: Run) -> str:
@@ -23,16 +25,22 @@ def row(run: Run) -> str:
     state, measured = f"{run.epochs_done}/{epochs} epochs", ""
     if result is not None:
         state = "done"
-        measured = "top-1 {top1:6.2f} %  best {top1_best:6.2f} %  nll {nll:.4f}  {seconds:8.0f} s".format(**result)
+        measured = (
+            f"top-1 {number(result, 'top1', '6.2f', ' %')}  best {number(result, 'top1_best', '6.2f', ' %')}  "
+            f"nll {number(result, 'nll', '.4f')}  {number(result, 'seconds', '8.0f', ' s')}"
+        )
+    if failed := run.failed:
+        state, measured = "diverged", failure_in_words(failed)
     told = [f"{run.id:<52} {state:<16} budget {budget:<5g} {measured}".rstrip(), *differences(run.cfg)]
     return "  ".join(told)
 
 
 def tracked(runs: Iterable[Run]) -> list[Run]:
     """Those of `runs` whose result git tracks (`git add` comes first); none outside a git checkout."""
-    command = ["git", "ls-files", "--", "outputs/runs/*/result.json"]
+    command = ["git", "ls-files", "--", "outputs/runs/*/result.json", "outputs/runs/*/failed.json"]
     known = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True).stdout.split()
-    return [run for run in runs if f"outputs/runs/{run.id}/result.json" in known]
+    folders = {Path(path).parent.name for path in known}
+    return [run for run in runs if run.id in folders]
 
 
 def with_results(readme: str, runs: Iterable[Run]) -> str:

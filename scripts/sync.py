@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from lls.errors import UserError, one_line
-from lls.runs import Run, all_runs
+from lls.find import all_runs
+from lls.runs import Run
 
 
 def main() -> int:

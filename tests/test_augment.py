@@ -14,7 +14,8 @@ from lls.augment import cutmix, cutout, mixup, none, randaugment
 from lls.build import build_augmentation
 from lls.composition import options
 from lls.config import compose
-from lls.data import feed, find
+from lls.data.feed import feed
+from lls.data.sources import find
 from lls.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

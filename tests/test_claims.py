@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from results import write_result
 
 from lls.claims import accuracy, clusters, computed, load, matrices
 from lls.claims.render import markdown
@@ -117,7 +118,7 @@ def finish(tmp_path):
         made.folder.mkdir(parents=True, exist_ok=True)
         if q is not None:
             save_q(made.folder / "q.safetensors", QMatrix(torch.tensor(q).log(), list(classes), {}))
-        made.finish({"finished": "then", **keys})
+        write_result(made, {"finished": "then", **keys})
         return made
 
     return make

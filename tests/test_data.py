@@ -8,9 +8,9 @@ from PIL import Image
 
 from lls import native
 from lls.config import compose
-from lls.data import find
 from lls.data.batches import TestBatches, TrainBatches
 from lls.data.cache import load
+from lls.data.sources import find
 from lls.data.subset import take
 from lls.errors import UserError
 

@@ -8,7 +8,7 @@ from archives import write
 
 from lls.composition import options
 from lls.config import compose
-from lls.data import find
+from lls.data.sources import find
 from lls.runs import Run
 
 NAMES = sorted(set(options("dataset")) - {"digits", "imagefolder"})
@@ -55,7 +55,7 @@ def test_what_a_network_sees_has_the_label_of_its_file(name, tmp_path, monkeypat
     import torch
     from archives import label_of
 
-    from lls.data import feed
+    from lls.data.feed import feed
 
     write(name, tmp_path, monkeypatch)
     keys = [f"dataset={name}", f"machine.data={tmp_path}", "train.batch_size=50", "machine.workers=1"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from results import write_result
 
 from lls import figures
 from lls.config import compose
@@ -128,7 +129,7 @@ def test_a_panel_says_what_is_lacking(overrides):
         (panel.run.folder / "metrics.jsonl").write_text("{}\n" * 3)
     assert texts(clusters.draw(figures.load("8", overrides))).count("not run (3/200 epochs)") == 6
     for panel in figures.load("8", overrides).panels:
-        panel.run.finish({"top1": 90.0, "epochs": 200, "finished": "2026"})
+        write_result(panel.run, {"top1": 90.0, "epochs": 200, "finished": "2026"})
     assert texts(clusters.draw(figures.load("8", overrides))).count("weights not kept") == 6
 
 

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 import archives
 import pytest
 
-from lls.data import fetch, find, prepare, published
+from lls.data import fetch, prepare, published
 from lls.data.archives import building, unpack
 from lls.data.fetch import download
+from lls.data.sources import find
 from lls.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

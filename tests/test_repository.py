@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from results import write_result
 
 import lls
 from lls.arguments import check_arguments
 from lls.composition import options
 from lls.config import compose
+from lls.find import all_runs
 from lls.results import differences, markdown
-from lls.runs import Run, all_runs
+from lls.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -77,7 +79,7 @@ def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):
     for run, top1 in zip(runs, (90.0, 92.0), strict=True):
         result = {"epochs": 7, "top1": top1, "top1_best": 93, "nll": 0.5, "ece": 0.02}
         result |= {"images_per_second": 1234, "seconds": 2.4, "device": "cpu"}
-        run.finish(result)
+        write_result(run, result)
     (row,) = markdown(runs).splitlines()[2:]
     assert row == (
         "| digits | lenet | lls method.alpha=0.3 train.epochs=7 | 1 | 7 | 91.00 ± 1.41 (n=2) | 93.00 ± 0.00 "

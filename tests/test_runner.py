@@ -22,6 +22,7 @@ import pytest
 import torch
 from filelock import FileLock
 from omegaconf import OmegaConf
+from results import write_result
 
 from lls import local, worker
 from lls.config import compose
@@ -72,7 +73,7 @@ def test_a_finished_teacher_is_missing_when_its_weights_are(run_of):
     """A fresh clone has results and no weights."""
     student = run_of("method=kd")
     teacher = needs(student)
-    teacher.finish({"id": teacher.id})
+    write_result(teacher, {"id": teacher.id})
     (task, _), _ = missing([teacher, student])
     assert (task.run.id, task.lost) == (teacher.id, "last.pt")
     (teacher.folder / "last.pt").touch()

@@ -12,8 +12,9 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from lls.data import fetch, find, published
+from lls.data import fetch, published
 from lls.data.layouts import wnids_of
+from lls.data.sources import find
 from lls.errors import UserError
 
 FILES = [name for name in archives.NAMES if name not in published.TORCHVISION]

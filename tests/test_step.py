@@ -77,16 +77,14 @@ def fake_cuda(monkeypatch):
     given_back = []
     for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
         monkeypatch.setattr(torch._C, name, lambda *_, name=name: given_back.append(name))
-    plain = Step.__call__
+    plain = Recorded._play
 
-    def call(self, x, labels):
-        if Graph.recording is None:
-            return plain(self, x, labels)
+    def play(self, tape):
         if not self.method.static:
             raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
-        Graph.recording.work = lambda: plain(self, x.detach(), labels)
+        Graph.recording.work = lambda: plain(self, tape)
 
-    monkeypatch.setattr(Step, "__call__", call)
+    monkeypatch.setattr(Recorded, "_play", play)
     return given_back
 
 
@@ -124,7 +122,7 @@ def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
         if i in (0, end):
             step.set_lr(0.05 / (1 + i))
         step(x, labels)
-        losses.append(step.mean_loss(1))
+        losses.append(step.measures().loss)
         if i == end:
             method.end_epoch()
     return step, losses, [p.detach().clone() for p in (*net.parameters(), *method.parameters())]
@@ -221,11 +219,11 @@ def test_ways(monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on, c=capability: c)
         assert machine.ways(cfg, gpu, 117_000) == (precision, True, True)
         assert machine.ways(cfg, gpu, 1000) == (precision, False, True)
-    assert machine.ways(compose(["machine.graph=false", "machine.precision=tf32"]).machine, gpu) == (
-        "tf32",
-        False,
-        False,
-    )
+    tf32 = compose(["machine.graph=false", "machine.precision=tf32"]).machine
+    assert machine.ways(tf32, gpu) == ("fp32", False, False)  # Turing and CPUs have no TF32
+    assert machine.ways(tf32, cpu) == ("fp32", False, False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: (8, 0))
+    assert machine.ways(tf32, gpu) == ("tf32", False, False)
 
 
 class Slow:
@@ -323,7 +321,7 @@ def test_a_recorded_step_is_the_step_on_a_gpu(method):
         for i, (x, labels) in enumerate(batches(20, mixed=range(1, 20, 2))):  # two graphs in turn, which share memory
             step.set_lr(0.05 / (1 + i))
             step(x.to(device), [(y.to(device), w) for y, w in labels])
-            losses.append(step.mean_loss(1))
+            losses.append(step.measures().loss)
             if i == 5:
                 step.method.end_epoch()
         return step, losses
@@ -348,7 +346,7 @@ def test_a_recorded_step_draws_what_the_step_draws():
         for _ in range(8):
             step.set_lr(0.0)
             step(x.to(device), [(y.to(device), w) for y, w in labels])
-            losses.append(step.mean_loss(1))
+            losses.append(step.measures().loss)
         return losses, torch.cuda.get_rng_state(device)
 
     (want, state), (losses, recorded) = run(Step), run(Recorded)
@@ -374,7 +372,7 @@ def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
         step(x.to(device), [(y.to(device), w) for y, w in labels])
     assert not step.works
     assert torch.cuda.current_stream() == before
-    assert 0 < step.mean_loss(8) < 3
+    assert 0 < step.measures().loss < 3
     assert capsys.readouterr().out.startswith("no CUDA graph of this run")
 
     torch.cuda.empty_cache()  # which PyTorch refuses while something is recorded

@@ -12,7 +12,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from lls.config import compose
-from lls.data import feed, find
+from lls.data.feed import feed
+from lls.data.sources import find
 from lls.data.store import Store, decode, make_store
 from lls.data.stream import StreamedTest, StreamedTrain, geometry
 from lls.errors import UserError

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
+from results import write_result
 
 from lls import composition, host, planned, smoke
 from lls.config import compose
@@ -305,7 +306,7 @@ def test_plan_tells_done_partial_and_to_do(tables_py, tmp_path):
         run.write_config()
         (run.folder / "metrics.jsonl").write_text("{}\n" * 4)
     result = {"dataset": "fashionmnist", "network": "alexnet", "device": "nowhere", "seconds": 1, "epochs": 1}
-    runs[0].finish(result)
+    write_result(runs[0], result)
     status, out, _ = tables_py("plan", *words)
     assert status == 0
     heading, *told = (re.split(r"  +", line) for line in out.splitlines()[:4])
@@ -320,7 +321,7 @@ def test_plan_tells_what_would_be_trained_again(tables_py, tmp_path):
     output = f"machine.output={tmp_path}"
     run = run_of(["dataset=fashionmnist", "network=lenet", "method=ls", output])
     run.write_config()
-    run.finish({"dataset": "fashionmnist", "network": "lenet", "device": "nowhere", "seconds": 1, "epochs": 200})
+    write_result(run, {"dataset": "fashionmnist", "network": "lenet", "device": "nowhere", "seconds": 1, "epochs": 200})
     status, out, _ = tables_py("plan", "figures", output, "columns=nothing")
     assert status == 0
     (line,) = (line for line in out.splitlines() if line.startswith(run.id))
@@ -347,7 +348,9 @@ def test_time_left_is_from_finished_runs_where_there_are_some(tmp_path, monkeypa
     assert by_flops[0].seconds == pytest.approx(200 * max(flops / 1e12, 468 * cost.STEP))
     run = by_flops[2].run
     run.write_config()
-    run.finish({"dataset": "fashionmnist", "network": "alexnet", "device": "here", "seconds": 100.0, "epochs": 200})
+    write_result(
+        run, {"dataset": "fashionmnist", "network": "alexnet", "device": "here", "seconds": 100.0, "epochs": 200}
+    )
     seen = plan([table], tmp_path)
     assert [p.seconds for p in seen] == [100, 100, 0]
     assert seen[0].measured
@@ -570,7 +573,7 @@ def test_sync_sends_what_wandb_has_not_got(tmp_path, monkeypatch, capsys):
     for run in runs:
         run.write_config()
         (run.folder / "metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.25}\n')
-    runs[2].finish({"top1": 90.0})
+    write_result(runs[2], {"top1": 90.0})
     sent = {}
 
     class Mirror:

@@ -10,7 +10,8 @@ import torch
 
 from lls.bench.rounds import Times, alternate
 from lls.config import compose
-from lls.data import feed, find
+from lls.data.feed import feed
+from lls.data.sources import find
 
 BATCH, SIDE = 64, (375, 500)  # of most of ImageNet's images
 FOLDER = "torchvision ImageFolder, random resized crops"

@@ -122,7 +122,7 @@ def ours(cfg: DictConfig, batches: TrainBatches, device: torch.device) -> Callab
         with Progress(1, len(batches), cfg.train.batch_size, 0) as progress:
             step.net.train()
             epoch(step, batches.epoch(next(numbers)), none().mix, progress.step)
-            step.mean_loss(len(batches))
+            step.measures()
 
     return work
 

@@ -1,6 +1,6 @@
 """Claims about accuracy: comparisons of a table's rows within each of its columns, paired by seed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -28,10 +28,13 @@ def best(tables: list[str], row: str, output: Path, among: list[str] | None = No
     return _evidence(tables, output, pairs)
 
 
-def above(tables: list[str], pairs: list[list[str]], output: Path, by: float = 0.0) -> Evidence:
+def above(
+    tables: list[str], pairs: list[list[str]], output: Path, by: float = 0.0, diverged_at_chance: bool = False
+) -> Evidence:
     """The first row of each pair is more than `by` points above the second, in every column; a negative `by` is how
-    much it may be below."""
-    return _evidence(tables, output, lambda rows: [(a, b) for a, b in pairs], by)
+    much it may be below. diverged_at_chance: a run that has diverged counts with 100/K %, for the claim that a method
+    does not converge; otherwise a row with such a run is no evidence in that column."""
+    return _evidence(tables, output, lambda rows: [(a, b) for a, b in pairs], by, diverged_at_chance)
 
 
 def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], output: Path) -> Evidence:
@@ -49,10 +52,14 @@ def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], outp
 
 
 def _evidence(
-    tables: list[str], output: Path, pairs: Callable[[list[str]], list[tuple[str, str]]], by: float = 0.0
+    tables: list[str],
+    output: Path,
+    pairs: Callable[[list[str]], list[tuple[str, str]]],
+    by: float = 0.0,
+    diverged_at_chance: bool = False,
 ) -> Evidence:
     comparisons, words = [], []
-    for column in (column for table in tables for column in columns(table, output)):
+    for column in (column for table in tables for column in columns(table, output, diverged_at_chance)):
         for a, b in pairs(list(column.top1)):
             ours, theirs = column.top1[a], column.top1[b]
             differences = [ours[seed] - theirs[seed] - by for seed in sorted(ours.keys() & theirs.keys())]
@@ -62,14 +69,16 @@ def _evidence(
     return Evidence(comparisons, _few(words))
 
 
-def columns(table: str, output: Path) -> list[Column]:
+def columns(table: str, output: Path, diverged_at_chance: bool = False) -> list[Column]:
     """The columns of a declared table, with what its finished runs have reached."""
     declared = load(table)
     return [
         Column(
             heading(declared, column.name),
             {
-                row.name: _top1(lying_in(output, run) for run in declared.cells[row.name, column.name].runs)
+                row.name: _top1(
+                    [lying_in(output, run) for run in declared.cells[row.name, column.name].runs], diverged_at_chance
+                )
                 for row in declared.rows
             },
         )
@@ -81,5 +90,11 @@ def _few(words: list[str]) -> str:
     return "; ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
 
 
-def _top1(runs: Iterable[Run]) -> dict[int, float]:
-    return {run.cfg.seed: run.result["top1"] for run in runs if run.result is not None}
+def _top1(runs: Sequence[Run], diverged_at_chance: bool = False) -> dict[int, float]:
+    """top-1 by seed. Of runs of which one has diverged nothing, since the mean of the others would say too much; or, if
+    `diverged_at_chance`, what guessing reaches in its place."""
+    diverged = {run.cfg.seed: 100 / run.cfg.dataset.num_classes for run in runs if run.failed}
+    if diverged and not diverged_at_chance:
+        return {}
+    done = [run for run in runs if run.cfg.seed not in diverged and run.result is not None]
+    return diverged | {run.cfg.seed: run.result["top1"] for run in done if "top1" in run.result}

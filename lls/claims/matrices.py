@@ -16,7 +16,7 @@ def finished(run: Runs, output: Path, file: str | None = None) -> list[Run]:
     """The finished runs of `run` under `output`, one a seed, that have kept `file`."""
     words = [f"{key}={value}" for key, value in run.items()]
     runs = [lying_in(output, run_of([*words, f"seed={seed}"])) for seed in SEEDS]
-    return [run for run in runs if run.result is not None and run.has(file)]
+    return [run for run in runs if not run.failed and run.result is not None and run.has(file)]
 
 
 def lying_in(output: Path, run: Run) -> Run:
@@ -96,7 +96,11 @@ def follows_confusions(run: Runs, above: float, output: Path) -> Evidence:
 def entropy(run: Runs, key: str, flatter: list[str], than: str, output: Path) -> Evidence:
     """With `key` at one of `flatter`, the rows of Q stay closer to uniform (in nats of entropy) than at `than`."""
     measured = {
-        value: {r.cfg.seed: r.result["q_entropy"] for r in finished(run | {key: value}, output, "q.safetensors")}
+        value: {
+            r.cfg.seed: r.result["q_entropy"]
+            for r in finished(run | {key: value}, output, "q.safetensors")
+            if "q_entropy" in r.result
+        }
         for value in (*flatter, than)
     }
     comparisons = []

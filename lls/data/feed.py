@@ -8,8 +8,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from lls.data import fingerprint
 from lls.data.batches import TestBatches, TrainBatches
-from lls.data.cache import digest, load
+from lls.data.cache import load
 from lls.data.sources import Images, Source
 from lls.data.store import Store, make_store
 from lls.data.stream import StreamedTest, StreamedTrain, geometry
@@ -31,10 +32,12 @@ def feed(cfg: DictConfig, source: Source, device: torch.device) -> "Resident | S
 
 
 class Resident:
-    """Images decoded once and kept in memory. `classes` are their classes' names."""
+    """Images decoded once and kept in memory. `classes` are their classes' names,
+    `fingerprint` that of the whole data set (lls/data/fingerprint.py)."""
 
     def __init__(self, cfg: DictConfig, source: Source, device: torch.device):
         images = load(cfg.dataset, Path(cfg.machine.data), source)
+        self.fingerprint = images.content
         self.images: Images = take(images, cfg.dataset.subset, cfg.seed)
         self.classes, self.cfg = self.images.classes, cfg
         self.look = {"mean": list(cfg.dataset.mean), "std": list(cfg.dataset.std), "device": device}
@@ -71,7 +74,7 @@ class Streamed:
     """Images decoded as they are needed, by worker processes, or read from a store of scaled ones (machine.cache)."""
 
     def __init__(self, cfg: DictConfig, source: Source, device: torch.device):
-        self.all, self.fingerprint, self.cfg, self.device = source.files(), source.fingerprint, cfg, device
+        self.all, self.source, self.cfg, self.device = source.files(), source, cfg, device
         listed = self.all
         places = [torch.arange(len(listed.train)), torch.tensor(listed.train_y)]
         places += [torch.arange(len(listed.test)), torch.tensor(listed.test_y)]
@@ -82,6 +85,10 @@ class Streamed:
         wanted = cfg.machine.workers
         self.workers = max(1, min(16, cores - 1)) if wanted is None else wanted
         self.made: list[StreamedTrain | StreamedTest] = []
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint.of_files(self.all)
 
     def __enter__(self) -> "Streamed":
         return self
@@ -114,6 +121,6 @@ class Streamed:
             return None
         data, scaled = self.cfg.dataset, geometry(self.cfg.dataset).scaled
         name = f"{data.name}-{split}-{'x'.join(map(str, scaled)) if isinstance(scaled, list) else scaled}"
-        folder = Path(self.cfg.machine.data) / "cache" / f"{name}px-{digest(data)}"
-        make_store(folder, getattr(self.all, split), scaled, data.channels, self.fingerprint)
+        folder = Path(self.cfg.machine.data) / "cache" / f"{name}px-{fingerprint.decoding(data)}"
+        make_store(folder, getattr(self.all, split), scaled, data.channels, self.source.fingerprint)
         return Store(folder, None if data.subset is None else getattr(self.kept, f"{split}_x").tolist())

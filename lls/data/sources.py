@@ -31,6 +31,7 @@ class Images(NamedTuple):
     test_x: Tensor
     test_y: Tensor
     classes: list[str]
+    content: str = ""  # fingerprint of all that was decoded (lls/data/fingerprint.py)
 
 
 class Source(NamedTuple):

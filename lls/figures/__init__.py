@@ -128,6 +128,8 @@ def draw(figure: Figure) -> tuple[Path, Path]:
 
 def lacking(run: Run, files: Sequence[str]) -> str | None:
     """What is said in place of a run's picture; None if the run is done and has these files."""
+    if failed := run.failed:
+        return f"diverged in epoch {failed['epoch']}"
     if run.result is None:
         done = run.epochs_done
         return f"not run ({done}/{schedule(run.cfg.train, run.cfg.budget).epochs} epochs)" if done else "not run"

@@ -2,6 +2,7 @@
 
 from lls.figures import Figure, lacking
 from lls.figures.page import COLOURS, Drawing, blank, sheet
+from lls.schema import NOT_RECORDED
 
 RANGE = (0.1, 0.4)  # "the best overall performance", Appendix C
 
@@ -11,10 +12,10 @@ def draw(figure: Figure) -> Drawing:
     drawing, (line,) = sheet(1, len(rows), height=2.0)
     for axes, row, colour in zip(line, rows, (COLOURS[0], COLOURS[3], COLOURS[6]), strict=False):
         panels = list({panel.run.id: panel for panel in figure.panels if panel.row == row}.values())
-        found = [p for p in panels if lacking(p.run, figure.needs) is None]
+        found = [p for p in panels if lacking(p.run, figure.needs) is None and "top1" in p.run.result]
         axes.set_title(f"{row} / {panels[0].run.cfg.network.name}", pad=4)
         if not found:
-            blank(axes, lacking(panels[0].run, figure.needs))
+            blank(axes, lacking(panels[0].run, figure.needs) or NOT_RECORDED)
             continue
         alphas, top1 = zip(*((p.run.cfg.method.alpha, p.run.result["top1"]) for p in found), strict=True)
         axes.axvspan(*RANGE, color="#eeeeee", zorder=0)

@@ -7,6 +7,7 @@ from matplotlib.patheffects import withStroke
 from lls.figures import Figure, lacking
 from lls.figures.features import Embedded, clusters, embedded, read_clusters, row_normalised, variation
 from lls.figures.page import COLOURS, MARKERS, Drawing, blank, colour_bar, heatmap, sheet
+from lls.summary import number
 
 POINTS = 2000  # test images in a t-SNE, the same share of every class
 
@@ -20,7 +21,9 @@ def draw(figure: Figure) -> Drawing:
     for index, panel in enumerate(figure.panels):
         said = lacking(panel.run, figure.needs)
         result = panel.run.result
-        above[index].set_title(panel.column + (f", top-1 {result['top1']:.2f} %" if result else ""), pad=4)
+        above[index].set_title(
+            panel.column + (f", top-1 {number(result, 'top1', '.2f', ' %')}" if result else ""), pad=4
+        )
         if said:
             blank(above[index], said)
         else:

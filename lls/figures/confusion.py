@@ -8,6 +8,7 @@ import numpy as np
 from lls.figures import Figure, lacking
 from lls.figures.page import Drawing, blank, colour_bar, heatmap, sheet
 from lls.figures.qmatrices import probabilities
+from lls.summary import number
 
 
 def draw(figure: Figure) -> Drawing:
@@ -25,7 +26,7 @@ def draw(figure: Figure) -> Drawing:
     shares = heatmap(left, 100 * counts / counts.sum(1, keepdims=True), classes, digits=0, plain_diagonal=True)
     colour_bar(left, shares, "%")
     colour_bar(right, heatmap(right, q, classes, ylabels=False), "$Q_{yj}$")
-    left.set_title(f"(a) confusions, top-1 {run.result['top1']:.2f} %", pad=4)
+    left.set_title(f"(a) confusions, top-1 {number(run.result, 'top1', '.2f', ' %')}", pad=4)
     rank = run.result.get("q_confusion")
     right.set_title("(b) learned Q" + (f", rank correlation with (a) {rank:.2f}" if rank is not None else ""), pad=4)
     left.set_ylabel("true class")

@@ -9,7 +9,8 @@ import torch
 
 from lls import machine
 from lls.build import build_network
-from lls.data import feed, find
+from lls.data.feed import feed
+from lls.data.sources import find
 from lls.files import write_whole
 from lls.layers import place
 from lls.runs import Run
@@ -55,7 +56,7 @@ def clusters(run: Run) -> Clusters:
     measured = measure(embedded(run, "train"))
     rounded = [[round(value, 5) for value in row] for row in measured.distances.tolist()]
     content = {
-        "finished": run.result["finished"],
+        "finished": run.result.get("finished"),
         "classes": measured.classes,
         "spread": [round(value, 5) for value in measured.spread.tolist()],
     }
@@ -68,7 +69,7 @@ def read_clusters(run: Run) -> Clusters | None:
     """What `clusters` left in a run's folder; None if there is nothing, or the run was trained again since."""
     path = run.folder / CLUSTERS
     known = json.loads(path.read_text()) if path.exists() else {}
-    if run.result is None or known.get("finished") != run.result["finished"]:
+    if run.result is None or known.get("finished") != run.result.get("finished"):
         return None
     return Clusters(known["classes"], np.array(known["distances"]), np.array(known["spread"]))
 

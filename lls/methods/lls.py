@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lls.divergences import cross_entropy, entropy, log_mixture
 from lls.method import Batch, Method
-from lls.symmetric_kl import symmetric_kl
+from lls.symmetric_kl import kernel, symmetric_kl
 
 # Table 4: which terms each row keeps, in the order H(t, p), H(p, t), -H(p), -H(t).
 ROWS = {
@@ -64,6 +64,9 @@ class LLS(Method):
             logits = batch.logits
             return symmetric_kl(logits, self.q.to(logits.dtype), batch.y, self.alpha, self.scale)
         return self.scale * sum(w * term.mean() for w, term in zip(self.weights, self.terms(batch), strict=True) if w)
+
+    def loss_kernel(self, batch: Batch) -> str:
+        return kernel(batch.logits, self.q, batch.y) if self.weights == ROWS["lls"] else "torch"
 
     def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The four terms of Eq. 5, `[B]` each: H(t, p̂), H(p̂, t), -H(p̂), -H(t)."""

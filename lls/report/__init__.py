@@ -13,8 +13,9 @@ from pathlib import Path
 from lls.claims import Decided
 from lls.claims.render import asked, decided
 from lls.files import write_whole
+from lls.find import all_runs
 from lls.results import differences
-from lls.runs import Run, all_runs
+from lls.runs import Run
 
 HERE = Path(__file__).parent
 CURVES = ("top1", "nll", "loss", "lr")
@@ -90,8 +91,8 @@ def _run(run: Run) -> dict:
         "method": " ".join([cfg.method.name, *differences(cfg)]),
         "seed": cfg.seed,
         "budget": cfg.budget,
-        "top1": result["top1"],
-        "epochs": result["epochs"],
+        "top1": result.get("top1"),
+        "epochs": result.get("epochs"),
         "curves": {name: [_short(row[name]) for row in rows] for name in CURVES},
     }
 

@@ -251,7 +251,7 @@ function drawLegend(found) {
 
 function drawTable(runs) {
   const head = ["data", "network", "method", "seed", "budget", "epochs", "top-1 (%)"];
-  const cells = (run) => [run.dataset, run.network, run.method, run.seed, run.budget, run.epochs, run.top1.toFixed(2)];
+  const cells = (run) => [run.dataset, run.network, run.method, run.seed, run.budget, run.epochs ?? "not recorded", run.top1?.toFixed(2) ?? "not recorded"];
   const row = (tag, values) => make("tr", {}, ...values.map((text) => make(tag, { text })));
   byId("c-table").replaceChildren(
     make("thead", {}, row("th", head)), make("tbody", {}, ...runs.map((run) => row("td", cells(run)))));

@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 
 from lls import smoke as small
 from lls.files import write_whole
+from lls.find import run_in
 from lls.host import fingerprint
 from lls.planned import FOLDER, teacher_of
-from lls.runs import RUNS, Run, run_in
+from lls.runs import RUNS, Run
 
 PAPERS_RATE = 15e12  # FLOP/s: Table 9's 142 minutes of ResNet-18 on Tiny-ImageNet, which are 133 PFLOP
 STEP = 0.002  # seconds: what a step takes at least, whatever the network
@@ -112,7 +113,8 @@ def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, floa
     wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in known.values()}, {}
     for path in sorted((output / RUNS).glob("*/result.json")):
         result = json.loads(path.read_text())
-        if (result["dataset"], result["network"]) in wanted and result["device"] == device:
+        same = (result.get("dataset"), result.get("network")) in wanted and result.get("device") == device
+        if same and "seconds" in result:
             run = known.get(path.parent) or run_in(path.parent)
             found.setdefault(kind(run), []).append(result["seconds"] / result["epochs"])
     return {key: median(seconds) for key, seconds in found.items()}

@@ -92,6 +92,8 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
     if "of" in declared:
         overrides = [*declared["overrides"], *overrides]
         declared = _declared(declared["of"]) | {k: v for k, v in declared.items() if k in ("title", "footnotes")}
+    if any(text.startswith("machine.again=") for text in overrides):
+        raise UserError("machine.again: trains one run again, by its own command: python train.py")
     own = {key: value for key, _, value in (text.partition("=") for text in overrides) if key in OWN}
     every = dict(text.partition("=")[::2] for text in overrides if text.partition("=")[0] not in OWN)
     seeds = _seeds(own.get("seeds"), declared["seeds"])

@@ -25,6 +25,7 @@ class Planned(NamedTuple):
     epochs: int
     epochs_done: int
     done: bool
+    diverged: bool  # which is final, too
     lost: str | None  # what is needed of a run that has its result, and is not there: it is trained again
     seconds: float | None  # left, here; None where it can't be estimated
     gpu_seconds: float | None  # left, at the paper's rate
@@ -32,6 +33,8 @@ class Planned(NamedTuple):
 
     @property
     def state(self) -> str:
+        if self.diverged:
+            return "diverged"
         if self.done or self.lost:
             return f"no {self.lost}" if self.lost else "done"
         return f"{self.epochs_done}/{self.epochs} epochs" if self.epochs_done else "to do"
@@ -64,7 +67,8 @@ def plan(tables: Sequence[Table], output: Path, drawn: Sequence[Figure] = ()) ->
                 ["python", "train.py", *(text for text in overrides if not text.startswith("machine.wandb_group="))],
                 epochs,
                 done,
-                task is None,
+                task is None and not run.failed,
+                run.failed is not None,
                 lost,
                 None if estimate is None else left * estimate,
                 None if gpu is None else left * gpu,
@@ -92,21 +96,22 @@ def lines(planned: Sequence[Planned]) -> list[str]:
     width = max((len(p.run.id) for p in planned), default=0)
     found = [f"{'run':<{width}}  {'state':<14} {'time left':>9}   command"] if planned else []
     for p in planned:
-        left = "" if p.done else duration(p.seconds) + (" " if p.measured else "~")
+        left = "" if p.done or p.diverged else duration(p.seconds) + (" " if p.measured else "~")
         found.append(f"{p.run.id:<{width}}  {p.state:<14} {left:>10}  {shlex.join(p.command)}")
     return [*found, "", *totals(planned)]
 
 
 def totals(planned: Sequence[Planned]) -> list[str]:
     teachers = {teacher.folder for p in planned if (teacher := teacher_of(p.run))}
-    partial = sum(p.epochs_done > 0 and not p.done for p in planned)
-    done, rate = sum(p.done for p in planned), cost.rate()
+    partial = sum(p.epochs_done > 0 and not (p.done or p.diverged) for p in planned)
+    done, diverged, rate = sum(p.done for p in planned), sum(p.diverged for p in planned), cost.rate()
     here, gpu = sum(p.seconds or 0 for p in planned), sum(p.gpu_seconds or 0 for p in planned)
     weights = sum(4 * cost.size_of(p.run).parameters + 300_000 for p in planned)
     unknown = sum(p.seconds is None for p in planned)
+    to_do = len(planned) - done - diverged - partial
     return [
-        f"{len(planned)} runs, {len(teachers)} of them teachers of others: {done} done, {partial} partial, "
-        f"{len(planned) - done - partial} to do",
+        f"{len(planned)} runs, {len(teachers)} of them teachers of others: {done} done, "
+        f"{f'{diverged} diverged, ' if diverged else ''}{partial} partial, {to_do} to do",
         f"time left, one run at a time: {duration(here)} on this machine ({rate.device}, "
         f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ where no finished run says it)",
         f"or on one GPU: {gpu / 3600:,.1f} GPU-hours at {cost.PAPERS_RATE / 1e12:g} TFLOP/s, what the paper's minutes "

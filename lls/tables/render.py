@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lls.schema import NOT_RECORDED
 from lls.tables.declaration import PAPER, Table, heading
 from lls.tables.metrics import METRICS
 from lls.tables.values import Difference, Finished, Value, differences, values_of
@@ -52,9 +53,11 @@ def facts(table: Table, values: Values) -> str:
 
 
 def text_of(value: Value, digits: int, counted: bool = True) -> str:
-    """`ours ± std (n/N)`, or a dot."""
+    """`ours ± std (n/N)`; `diverged (n/N)` where a run has; a dot where none is done."""
+    if value.diverged:
+        return f"diverged ({value.diverged}/{value.planned})"
     if not value.values:
-        return NOT_RUN
+        return f"{NOT_RECORDED} ({value.unrecorded}/{value.planned})" if value.unrecorded else NOT_RUN
     spread = "" if value.spread is None else f" ± {value.spread:,.{digits}f}"
     counted = f" ({len(value.values)}/{value.planned})" if counted else ""
     return f"{value.mean:,.{digits}f}{spread}{counted}"
@@ -98,7 +101,7 @@ def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str]
             key = row.name, column.name
             cell, metric = table.cells[key], METRICS[column.metric]
             text = emphasis(text_of(values[key], metric.digits, metric.of_runs), rank.get(key))
-            if cell.paper is None and row.paper is not None and not values[key].values and not elsewhere:
+            if cell.paper is None and row.paper is not None and text == NOT_RUN and not elsewhere:
                 text = NOT_THERE
             elif row.paper is not None:
                 paper = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or NOT_THERE
@@ -173,12 +176,14 @@ def _differences(table: Table, found: list[Difference]) -> list[str]:
 def _csv(table: Table, values: Values) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["row", "column", "metric", "mean", "std", "n", "planned", "best_epoch_mean", "paper", "paper_std"]
+    head = ["row", "column", "metric", "mean", "std", "n", "diverged", "planned"]
+    head += ["best_epoch_mean", "paper", "paper_std"]
     writer.writerow([*head, "budget", "seeds", "runs"])
     for (row, column), cell in table.cells.items():
         value, digits = values[row, column], METRICS[cell.metric].digits + 2
         ours = [f"{value.mean:.{digits}f}" if value.values else ""]
-        ours += ["" if value.spread is None else f"{value.spread:.{digits}f}", len(value.values), value.planned]
+        ours += ["" if value.spread is None else f"{value.spread:.{digits}f}"]
+        ours += [len(value.values), value.diverged, value.planned]
         best = f"{sum(value.best) / len(value.best):.{digits}f}" if value.best else ""
         runs = " ".join(run.id for run in cell.runs) if METRICS[cell.metric].of_runs else ""
         budget = " ".join(sorted({f"{run.cfg.budget:g}" for run in cell.runs}))

@@ -6,20 +6,23 @@ from pathlib import Path
 from lls.composition import CONFIGS
 from lls.files import write_whole
 from lls.runs import Run
+from lls.schema import Failed, Result
 from lls.tables.declaration import Table, load, names
 from lls.tables.render import render
 
 ROOT = CONFIGS.parent
 
 
-def finished(run: Run) -> dict | None:
-    """The result of a run that is done."""
-    return run.result
+def finished(run: Run) -> Result | Failed | None:
+    """What a run has ended with."""
+    return run.failed or run.result
 
 
-def tracked(run: Run) -> dict | None:
-    """The result of a run that is done and whose result git tracks."""
-    return run.result if f"outputs/runs/{run.id}/result.json" in _tracked("outputs/runs/*/result.json") else None
+def tracked(run: Run) -> Result | Failed | None:
+    """What a run has ended with, if git tracks it."""
+    known = _tracked("outputs/runs/*/*.json")
+    files = {"failed.json": lambda: run.failed, "result.json": lambda: run.result}
+    return next((read() for name, read in files.items() if f"outputs/runs/{run.id}/{name}" in known), None)
 
 
 def write(table: Table, folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from lls.files import write_whole
+from lls.provenance import commit
 from lls.runs import Run
 from lls.schedule import schedule
 from lls.tables.cost import classes_of, images_of
@@ -77,7 +78,7 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
         "batch_size": cfg.train.batch_size,
         "size": data.size,
         **machine.record(how, device),
-        "commit": machine.commit(),
+        "commit": commit(),
         "seconds_of_a_step": {name: own[WARM_UP:] for name, own in seconds.items()},
     }
     path = _path(runs[0])

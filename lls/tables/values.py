@@ -5,19 +5,23 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from lls.runs import Run
+from lls.schema import Failed, Result, is_failed
 from lls.tables.declaration import Cell, Table
 from lls.tables.metrics import METRICS
 
-Finished = Callable[[Run], dict | None]  # a run's result; None where it is not to be counted
+Finished = Callable[[Run], Result | Failed | None]  # what a run has ended with; None where it is not to be counted
 
 
 class Value(NamedTuple):
-    """One cell. values: in the table's unit, by seed, of the runs that are done; of minutes, by round."""
+    """One cell. values: in the table's unit, by seed, of the runs that are done; of minutes, by round. There are none
+    where a run has diverged: the mean of the others would say too much."""
 
     values: dict[int, float]
     best: tuple[float, ...]  # those of the best epochs, where the metric has one
     planned: int
     commits: tuple[str, ...]
+    diverged: int = 0  # runs
+    unrecorded: int = 0  # runs that are done, by a version that did not record this number
 
     @property
     def mean(self) -> float:
@@ -46,13 +50,17 @@ def _value(cell: Cell, table: Table, finished: Finished) -> Value:
         rounds = dict(enumerate(minutes(cell.runs[0]))) if cell.runs else {}
         return Value(rounds, (), len(rounds), ())
     metric, values, best, commits = METRICS[cell.metric], {}, [], []
-    for seed, run in zip(table.seeds, cell.runs, strict=False):
-        if (result := finished(run)) is not None:
+    ended = {seed: end for seed, run in zip(table.seeds, cell.runs, strict=False) if (end := finished(run)) is not None}
+    diverged = sum(map(is_failed, ended.values()))
+    unrecorded = sum(cell.metric not in end for end in ended.values()) - diverged
+    for seed, result in ended.items():
+        commits += result.get("commit", "none").split(", ")
+        if not diverged and cell.metric in result:
             values[seed] = metric.scale * result[cell.metric]
-            commits += result["commit"].split(", ")
-            if metric.best:
+            if metric.best in result:
                 best.append(metric.scale * result[metric.best])
-    return Value(values, tuple(best), len(cell.runs) or len(table.seeds), tuple(commits))
+    planned = len(cell.runs) or len(table.seeds)
+    return Value(values, tuple(best), planned, tuple(commits), diverged, unrecorded)
 
 
 class Difference(NamedTuple):
