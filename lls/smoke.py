@@ -17,7 +17,9 @@ SMALL = {"train.epochs": "2", "train.lr": "0.01"}
 MACHINE = {"output": OUTPUT, "data": f"{OUTPUT}/data", "wandb": "disabled", "device": "cpu", "workers": "0"}
 FILES = ("imagenet100", "cub200", "flowers102")  # data sets of images above 64x64, which are streamed
 DEEP = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2")
-NARROW = "network.width=0.0625"
+# Not narrower: in a channels_last 1x1 convolution of 4 channels with stride 2, oneDNN of PyTorch 2.11 writes beyond its
+# memory on CPUs with AVX2 and no AVX-512.
+NARROW = "network.width=0.125"
 
 
 def overrides(texts: Sequence[str]) -> list[str]:

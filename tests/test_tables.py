@@ -502,7 +502,7 @@ def test_smoke_keeps_all_runs_apart_and_away(tables):
         r.cfg.dataset.name for r in runs_of(tables.values())
     )
     assert {run.cfg.train.epochs for run in runs} == {2}
-    assert all(run.cfg.network.get("width", 0.0625) == 0.0625 for run in runs)
+    assert all(run.cfg.network.get("width", 0.125) == 0.125 for run in runs)
     (count,) = small[8].cells["1-hot", "R101 parameters"].runs
     assert count.cfg.network.get("width") is None
 
