@@ -197,7 +197,10 @@ def test_a_failure_costs_one_cell(run_of, monkeypatch, capsys):
         exits: (7, "the last words"),
         killed: ("killed by SIGKILL (out of memory?)", f"{killed.id}: 1 epochs on cpu"),
         memory: (1, "(?i)memory"),
-        diverged: (1, r"error: .* (loss|nll) is (nan|inf) in epoch \d; a lower train.lr may help"),
+        diverged: (
+            1,
+            r"error: .* (loss|nll) was (nan|inf|not finite) in epoch \d, step \d+, at lr \S+ \(commit \S+\); a lower train.lr may help",
+        ),
         refused: (2, "error: method.terms=nonsense: must be a row of Table 4"),
         no_teacher: (2, "error: method.teacher: no such key: train.lrr; did you mean 'train.lr'?"),
         student: ("not started", f"its teacher {exits.id} failed"),

@@ -139,7 +139,7 @@ def test_a_teacher_of_other_classes(overrides):
 
 def test_a_teacher_that_fails(overrides):
     line = ["method=kd", "method.teacher.overrides=['train.lr=1e38']", *SHORT, *overrides]
-    with pytest.raises(UserError, match=r"^method.teacher: \S+ (loss|nll) is (nan|inf) in epoch 1"):
+    with pytest.raises(UserError, match=r"^method.teacher: \S+ (loss|nll) was \S+ in epoch 1"):
         execute(run_of(*line))
 
 
