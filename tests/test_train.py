@@ -276,7 +276,7 @@ def test_numbers_that_are_not_finite_end_the_run_and_not_the_sweep(batch_size, o
     status, out, error = train_py(*line)
     assert status == 1
     assert re.fullmatch(
-        r"error: \S+: (loss|nll) was (nan|inf|not finite) in epoch \d, step \d+, at lr \S+ \(commit \S+\); a lower train.lr may help\n",
+        r"error: \S+: (loss|nll) was (nan|inf|not finite) in epoch \d, step \d+.*; a lower train.lr may help\n",
         error,
     )
     assert out.count("done: top-1") == 1
