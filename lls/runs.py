@@ -56,8 +56,9 @@ class Run:
 
     @property
     def failed(self) -> Failed | None:
-        """failed.json, or None if the run has not diverged."""
-        return self._read("failed.json", lambda data: check(data, Failed))
+        """failed.json, or None if the run has not diverged. A result counts for more: a finished run can only diverge
+        when it is trained again for weights that are lost."""
+        return None if self.has("result.json") else self._read("failed.json", lambda data: check(data, Failed))
 
     def _read(self, name: str, check_data: Callable[[object], None]) -> dict | None:
         path = self.folder / name
@@ -154,19 +155,22 @@ class Run:
         """Write result.json, whole: from here on the run is done. ValueError where it is not as its schema says."""
         check_written(result, Result)
         self._write("result.json", result)
+        (self.folder / "failed.json").unlink(missing_ok=True)
 
     def fail(self, failed: Failed) -> None:
-        """Write failed.json: from here on the run has diverged."""
+        """Write failed.json: from here on the run has diverged. A run that has its result keeps it instead."""
         check_written(failed, Failed)
-        self._write("failed.json", failed)
+        if not self.has("result.json"):
+            self._write("failed.json", failed)
 
     def _write(self, name: str, data: dict) -> None:
         text = json.dumps(data, indent=1, allow_nan=False) + "\n"
         write_whole(self.folder / name, lambda temporary: temporary.write_text(text))
 
     def forget(self) -> None:
-        """Remove what marks the run as done or diverged, and the checkpoint: it begins anew."""
-        for name in ("last.pt", "failed.json", "result.json"):  # the mark last: killed before, it is removed again
+        """Remove what marks the run as done or diverged, its rows and its checkpoint: it begins anew."""
+        marks = ("failed.json", "result.json")  # last: killed before, it is removed again
+        for name in ("last.pt", "metrics.jsonl", *marks):
             (self.folder / name).unlink(missing_ok=True)
 
 
@@ -208,7 +212,8 @@ def thawed(texts: list[str]) -> Run:
 
 def execute(run: Run, lesson: str | None = None) -> dict:
     """Train a run that is not done, from where it stopped, its teacher first; say so if it is. Returns its result.
-    Diverged if it has diverged, now or before. With machine.again a run that is done or diverged is trained anew.
+    Diverged if it has diverged, now or before. With machine.again a run that is done or diverged is trained anew; what
+    it has is removed once all that training needs is there.
 
     lesson: the file that a student needs of it; without that file the run is not done, and another process that is
     training it is waited for."""
@@ -217,9 +222,7 @@ def execute(run: Run, lesson: str | None = None) -> dict:
         return result
     try:
         with run.lock.acquire(timeout=LOOK if lesson is None else -1):
-            if again and (run.has("result.json") or run.has("failed.json")):
-                run.forget()
-            if result := _finished(run, lesson):  # by another process, meanwhile
+            if not again and (result := _finished(run, lesson)):  # by another process, meanwhile
                 return result
             result = _train(run)
     except Timeout:
@@ -248,6 +251,8 @@ def _train(run: Run) -> dict:
         prepared = prepare(run)
         if teacher := needs(run):
             execute_teacher(teacher, lesson_file(run))
+        if run.cfg.machine.get("again", False) and (run.has("result.json") or run.has("failed.json")):
+            run.forget()
         return train(run, prepared)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -142,7 +142,7 @@ class Failed(TypedDict):
     id: str
     epoch: Count  # from 1
     step: Count  # of the epoch, from 1
-    measure: str  # what was not finite: loss | nll (of the test images, after the epoch)
+    measure: str  # what was not finite: loss, or after the epoch another number of its row
     loss: Number | str  # at that step; "nan", "inf" or "-inf" where it is no number
     largest_logit: Number | str  # the largest finite |logit| of a training batch of that epoch until then
     lr: Number

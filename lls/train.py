@@ -95,8 +95,8 @@ def train(run: Run, prepared: Prepared) -> dict:
             epoch(step, batches.epoch(number), augmentation.mix, progress.step)
             method.end_epoch()
             of_training, trained = step.measures(), time.perf_counter()
-            if (divergence := of_training.divergence) is not None:
-                raise _diverged(run, number + 1, "loss", divergence, plan.lr(number), commits)
+            if of_training.divergence is not None:
+                raise _diverged(run, number + 1, "loss", of_training.divergence, plan.lr(number), commits)
             row = {
                 "epoch": number + 1,
                 "lr": plan.lr(number),
@@ -109,9 +109,9 @@ def train(run: Run, prepared: Prepared) -> dict:
                 "eval_seconds": time.perf_counter() - trained,
                 "images_per_second": per_epoch / (trained - started),
             }
-            if not math.isfinite(row["nll"]):
+            if (measure := next((key for key, value in row.items() if not math.isfinite(value)), None)) is not None:
                 last = Divergence(len(batches), of_training.loss, of_training.largest_logit)
-                raise _diverged(run, number + 1, "nll", last, plan.lr(number), commits)
+                raise _diverged(run, number + 1, measure, last, plan.lr(number), commits)
             check_written(row, Row)
             compute = _extended(compute, _computed(step, how, device))
             saver.save(state_of(net, method, step.optimizer, [*recorder.rows, row], images.classes, commits, compute))

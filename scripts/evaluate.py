@@ -65,7 +65,7 @@ def record(run: Run) -> list[str]:
     from lls.evaluate import predict
     from lls.outcome import measure, now, save_predictions
     from lls.provenance import commit
-    from lls.schema import VERSION
+    from lls.schema import VERSION, Result, check_written
 
     result = run.result
     if result is None:
@@ -73,14 +73,20 @@ def record(run: Run) -> list[str]:
     with saved(run) as (net, state, test, device):
         logits, y = predict(net, test, run.cfg.machine.precision)
         measured = measure(run.cfg, net, logits, y, state["classes"], run.cfg.machine.precision, device)
-        if abs(measured["top1"] - result["top1"]) > TOLERANCE:
+        if abs(measured["top1"] - result.get("top1", measured["top1"])) > TOLERANCE:
             reached = f"top-1 {measured['top1']:.2f} %, and {result['top1']:.2f} % is recorded"
             raise UserError(f"{run.id}: the saved weights have {reached}: nothing is written")
-        save_predictions(run.folder / "predictions.npz", logits, y, state["classes"])
-    added = {key: value for key, value in measured.items() if key not in result}
-    if added:
+        added = {key: value for key, value in measured.items() if key not in result}
         about = {"commit": commit() or "none", "finished": now(), "keys": sorted(added)}
-        run.finish({"version": VERSION} | result | added | {"reevaluated": about})
+        whole = {"version": VERSION} | result | added | {"reevaluated": about}
+        try:
+            check_written(whole, Result)
+        except ValueError as error:
+            lacks = f"{error}, and the saved weights do not tell it: nothing is written"
+            raise UserError(f"{run.folder}/result.json: {lacks}") from None
+        save_predictions(run.folder / "predictions.npz", logits, y, state["classes"])
+    if added:
+        run.finish(whole)
     return sorted(added)
 
 

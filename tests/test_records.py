@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,10 @@ from lls.data import fingerprint
 from lls.errors import Diverged, UserError
 from lls.measures import ece
 from lls.results import markdown
-from lls.runs import Run, execute
+from lls.runs import Run, execute, needs
 from lls.schema import Failed, Result, Row, check, check_result, check_written
 from lls.step import Step
-from lls.tables import load
+from lls.tables import load, plan
 from lls.tables.render import render
 
 SHORT = ["budget=0.1", "seed=3"]
@@ -187,7 +188,7 @@ def test_a_run_that_diverges_says_where_and_is_not_trained_again(overrides, trai
     failed = run.failed
     assert (failed["epoch"], failed["lr"], failed["measure"]) == (1, 1e6, "loss")
     assert failed["loss"] in ("nan", "inf")
-    assert 1 < failed["step"] <= 11
+    assert 1 < failed["step"] <= 22
     assert failed["largest_logit"] > 1e3
     assert not (run.folder / "result.json").exists()
     before = (run.folder / "failed.json").read_bytes()
@@ -200,6 +201,42 @@ def test_a_run_that_diverges_says_where_and_is_not_trained_again(overrides, trai
     with pytest.raises(Diverged, match=r"a lower train.lr may help"):
         execute(again)
     assert run.failed["finished"] >= failed["finished"]
+
+
+def test_any_number_of_an_epoch_that_is_not_finite_is_a_divergence(overrides, monkeypatch):
+    run = run_of(*overrides, *SHORT)
+    with monkeypatch.context() as patch:
+        patch.setattr("lls.train.q_measures", lambda q: {"q_diagonal": math.nan, "q_entropy": 1.0})
+        with pytest.raises(Diverged, match="q_diagonal was not finite in epoch 1, step 22"):
+            execute(run)
+    assert (run.failed["measure"], run.failed["epoch"]) == ("q_diagonal", 1)
+    execute(Run(changed(run.cfg, ["machine.again=true"])))
+    assert run.failed is None
+    assert not (run.folder / "failed.json").exists()
+
+
+def test_a_finished_run_keeps_its_result_where_it_diverges_later(overrides, monkeypatch):
+    run = run_of(*overrides, *SHORT)
+    result = execute(run)
+    (run.folder / "last.pt").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("lls.train.q_measures", lambda q: {"q_diagonal": math.nan, "q_entropy": 1.0})
+        with pytest.raises(Diverged):
+            execute(run, "last.pt")
+    assert run.result == result
+    assert not (run.folder / "failed.json").exists()
+    execute(run, "last.pt")
+    assert run.has("last.pt")
+
+
+def test_students_of_a_diverged_teacher_are_not_done(tmp_path):
+    declared = load("calibration", [f"machine.output={tmp_path}", "columns=SVHN", "rows=TF-KD_self"])
+    (student, *_) = declared.cells["TF-KD_self", "SVHN LeNet ECE"].runs
+    write_failed(needs(student))
+    planned = {p.run.id: p for p in plan.plan([declared], tmp_path)}
+    assert (planned[student.id].state, planned[student.id].done) == ("no teacher", False)
+    assert planned[needs(student).id].state == "diverged"
+    assert "1 diverged, 1 without a teacher" in plan.totals([*planned.values()])[0]
 
 
 def test_a_diverged_cell_has_no_mean(tmp_path):
@@ -243,6 +280,31 @@ def test_again_trains_a_finished_run_from_its_start(overrides):
     assert "again: false" in (run.folder / "config.yaml").read_text()
 
 
+def test_again_keeps_what_there_is_until_training_begins(overrides, data, tmp_path, monkeypatch):
+    run = run_of(*overrides, *SHORT, "dataset=fashionmnist", "network=lenet", f"machine.data={data}")
+    write_result(run, {"top1": 90.0})
+    (run.folder / "last.pt").write_bytes(b"weights")
+    with pytest.raises(UserError, match="no such folder"):
+        execute(Run(changed(run.cfg, ["machine.again=true", f"machine.data={tmp_path}/no/data"])))
+    monkeypatch.setattr("lls.runs.needs", lambda run: run)
+    monkeypatch.setattr("lls.runs.execute_teacher", lambda *_: (_ for _ in ()).throw(UserError("no such teacher")))
+    with pytest.raises(UserError, match="no such teacher"):
+        execute(Run(changed(run.cfg, ["machine.again=true"])))
+    assert run.result == {"top1": 90.0}
+    assert (run.folder / "last.pt").read_bytes() == b"weights"
+
+
+def test_a_sweep_that_is_stopped_says_what_it_has_trained_again(overrides, train_py, monkeypatch):
+    def stopped(run):
+        if run.cfg.seed == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("lls.runs.execute", stopped)
+    status, _, error = train_py("-m", *overrides, "seed=0,1,2", "machine.again=true")
+    assert status == 130
+    assert "would train 2 of these runs, which are finished by now, once more" in error
+
+
 def test_what_changed_since_is_a_line(overrides, monkeypatch, capsys):
     run = run_of(*overrides, *SHORT)
     result = execute(run)
@@ -258,6 +320,7 @@ def test_what_changed_since_is_a_line(overrides, monkeypatch, capsys):
 
 @pytest.mark.parametrize("size", [32, 72], ids=["decoded", "streamed"])
 def test_changed_images_are_a_line(size, overrides, tmp_path, capsys):
+    data = tmp_path / "data"
     root = tmp_path / "photos"
     for split, count in (("train", 8), ("test", 2)):
         for number, name in enumerate("ab"):
@@ -265,7 +328,7 @@ def test_changed_images_are_a_line(size, overrides, tmp_path, capsys):
             for i in range(count):
                 Image.new("RGB", (80, 80), (40 * number, 9 * i, 3)).save(root / split / name / f"{i}.png")
     words = [*overrides, "dataset=imagefolder", f"dataset.root={root}", "train.epochs=1", "train.batch_size=4"]
-    words += [f"dataset.size={size}", "machine.workers=0", "train.warmup=0"]
+    words += [f"dataset.size={size}", "machine.workers=0", "train.warmup=0", f"machine.data={data}"]
     words += ["network=lenet"] if size == 32 else ["network.width=0.25"]
     run = run_of(*words, "train.milestones=[]")
     result = execute(run)
@@ -273,14 +336,26 @@ def test_changed_images_are_a_line(size, overrides, tmp_path, capsys):
     moved = tmp_path / "elsewhere"
     shutil.copytree(root, moved)
     again = run_of(*words, "train.milestones=[]", f"dataset.root={moved}")
-    assert fingerprint.now(again.cfg.dataset, tmp_path, "files:") == (
-        result["images"] if size == 72 else fingerprint.now(run.cfg.dataset, tmp_path, "files:")
-    )
+    assert fingerprint.now(again.cfg.dataset, data, "files:") == fingerprint.now(run.cfg.dataset, data, "files:")
+    assert fingerprint.now(again.cfg.dataset, data, result["images"]) == (result["images"] if size == 72 else None)
+    for path in root.rglob("*.png"):
+        os.utime(path, (1, 1))  # as a copy may have
     execute(run)
     assert "note:" not in capsys.readouterr().out
     Image.new("RGB", (80, 80), (1, 2, 3)).save(root / "train" / "a" / "more.png")
     execute(run)
     assert f"the images of imagefolder have changed since ({result['images']}, now " in capsys.readouterr().out
+    shutil.rmtree(data / "cache", ignore_errors=True)
+    assert (fingerprint.now(run.cfg.dataset, data, result["images"]) is None) == (size == 32)
+    shutil.rmtree(root)
+    assert fingerprint.now(run.cfg.dataset, data, result["images"]) is None
+
+
+def test_no_fingerprint_is_worth_a_download(tmp_path, monkeypatch):
+    monkeypatch.setattr("lls.data.prepare.obtained", lambda *_: pytest.fail("downloads"))
+    for name in ("tinyimagenet", "cub200", "flowers102", "cifar100"):
+        dataset = compose([f"dataset={name}"]).dataset
+        assert fingerprint.now(dataset, tmp_path, "files:0") is None
 
 
 def test_a_flipped_bit_in_the_cache_is_decoded_again(overrides, data, tmp_path, capsys):
@@ -402,6 +477,14 @@ def test_evaluate_records_what_a_result_lacks(overrides, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(script, run_name="__main__")
     assert "nothing is written" in capsys.readouterr().err
+    (run.folder / "predictions.npz").unlink()
+    partial = {"top1": result["top1"], "ece": 0.123}
+    write_result(run, partial)
+    with pytest.raises(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+    assert "is missing, and the saved weights do not tell it: nothing is written" in capsys.readouterr().err
+    assert run.result == partial
+    assert not (run.folder / "predictions.npz").exists()
 
 
 def test_every_line_of_the_queue_is_a_run_at_the_full_protocol():
@@ -410,8 +493,6 @@ def test_every_line_of_the_queue_is_a_run_at_the_full_protocol():
     assert len({run.id for run in runs}) == len(runs)
     assert {run.cfg.budget for run in runs} == {1}
     places = {run.id: place for place, run in enumerate(runs)}
-    from lls.runs import needs
-
     for run in runs:
         if teacher := needs(run):
             assert places[teacher.id] < places[run.id]

@@ -166,7 +166,7 @@ def test_the_launcher_of_hydra(run_of, overrides, at_once):
     slurm_says("scancel", "--signal=USR2", job)
     told = launcher.communicate(timeout=200)[0]
     assert launcher.returncode == 1, told
-    assert "is nan in epoch 1" in told
+    assert "loss was nan in epoch 1" in told
     assert "automatic_schema_matching" not in told
     assert run.result["epochs"] == 40
     (log,) = (Path(run.cfg.machine.output) / "slurm").glob(f"{job}/*_log.out")

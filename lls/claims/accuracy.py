@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lls.claims.matrices import Runs, finished, lying_in
 from lls.claims.verdict import ACCURACY, Comparison, Evidence
 from lls.runs import Run
-from lls.tables import load
+from lls.tables import cost, load
 from lls.tables.declaration import heading
 
 
@@ -93,8 +93,8 @@ def _few(words: list[str]) -> str:
 def _top1(runs: Sequence[Run], diverged_at_chance: bool = False) -> dict[int, float]:
     """top-1 by seed. Of runs of which one has diverged nothing, since the mean of the others would say too much; or, if
     `diverged_at_chance`, what guessing reaches in its place."""
-    diverged = {run.cfg.seed: 100 / run.cfg.dataset.num_classes for run in runs if run.failed}
+    diverged = [run for run in runs if run.failed]
     if diverged and not diverged_at_chance:
         return {}
-    done = [run for run in runs if run.cfg.seed not in diverged and run.result is not None]
-    return diverged | {run.cfg.seed: run.result["top1"] for run in done if "top1" in run.result}
+    chance = {run.cfg.seed: 100 / cost.classes_of(run) for run in diverged}
+    return chance | {run.cfg.seed: run.result["top1"] for run in runs if run.result and "top1" in run.result}

@@ -33,6 +33,8 @@ def load(dataset: DictConfig, folder: Path, source: Source) -> Images:
             images = _decoded(source)
             metadata = {"classes": json.dumps(images.classes), "fingerprint": source.fingerprint}
             metadata["content"] = images.content
+            if source.files is not None:
+                metadata["files"] = fingerprint.of_files(source.files())
             tensors = {name: getattr(images, name).contiguous() for name in TENSORS}
             try:
                 write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))

@@ -54,21 +54,28 @@ def decoding(dataset: DictConfig) -> str:
 
 
 def now(dataset: DictConfig, folder: Path, recorded: str) -> str | None:
-    """The fingerprint, of the kind of `recorded`, of the images that are there now; None where that can't be told: they
-    are not there, or not decoded yet."""
+    """The fingerprint of the images that are there now, to be compared with `recorded`; None where that can't be told:
+    they are not there, or not decoded yet. It fetches and decodes nothing."""
+    known = _cached(dataset, folder)
     tree = dataset.get("root") is None and (folder / dataset.name / "train").is_dir()
-    try:
-        if dataset.source in ARRAYS and not tree:
-            return _cached(dataset, folder).get("content")
-        from lls.data.sources import find
+    if dataset.source in ARRAYS and not tree:
+        return known.get("content")
+    from lls.data.sources import find
 
+    try:
         source = find(dataset, folder)
-        if recorded.startswith("files:"):
-            return of_files(source.files())
-        known = _cached(dataset, folder)
-        return known.get("content") if known.get("fingerprint") == source.fingerprint else "changed files"
-    except (UserError, OSError, ValueError):
+        if not source.there:
+            return None
+        files = of_files(source.files())
+    except (UserError, OSError):
         return None
+    if recorded.startswith("files:"):
+        return files
+    if "files" not in known:
+        return None
+    if known["files"] == files:
+        return known["content"]
+    return files if known["content"] == recorded else None  # the cache is of other files than those that are there
 
 
 def _cached(dataset: DictConfig, folder: Path) -> dict[str, str]:

@@ -39,6 +39,7 @@ class Source(NamedTuple):
     fingerprint: str  # changes when the files do
     read: Callable[[], Images]  # decodes everything; may take a minute, or as long as a download does
     files: Callable[[], Listing] | None  # of data sets that are image files, which may be too large to decode at once
+    there: bool = True  # of the same: `files` has nothing to fetch or unpack
 
 
 def find(dataset: DictConfig, folder: Path) -> Source:
@@ -141,7 +142,8 @@ def _distributed(dataset: DictConfig, folder: Path, name: str, num_classes: int)
     if fingerprint is None:  # unpacked by somebody else
         listing = prepare.listing(name, folder)
         fingerprint, files = _state(listing), lambda: listing
-    return Source(num_classes, f"{name} {fingerprint}", lambda: _images(files(), dataset), files)
+    there = prepare.root_of(name, folder) is not None
+    return Source(num_classes, f"{name} {fingerprint}", lambda: _images(files(), dataset), files, there)
 
 
 def _tree(dataset: DictConfig, root: Path) -> Source:

@@ -58,7 +58,8 @@ def headline(figure: Figure) -> str:
     named = figure.title + (f": {', '.join(of)}" if len(of) == 1 else "")
     if not figure.stated:
         return named
-    epochs = sorted({panel.run.result.get("epochs", 0) for panel in figure.panels if panel.run.result})
+    results = [panel.run.result or {} for panel in figure.panels]
+    epochs = sorted({result["epochs"] for result in results if "epochs" in result})
     length = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
     other = "generated images and narrow networks" if "SMOKE=1" in figure.stated else "not the paper's protocol"
     return f"{named}\n{other}: {' '.join(figure.stated)}{length}"

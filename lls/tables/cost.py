@@ -114,7 +114,7 @@ def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, floa
     for path in sorted((output / RUNS).glob("*/result.json")):
         result = json.loads(path.read_text())
         same = (result.get("dataset"), result.get("network")) in wanted and result.get("device") == device
-        if same and "seconds" in result:
+        if same and "seconds" in result and "epochs" in result:
             run = known.get(path.parent) or run_in(path.parent)
             found.setdefault(kind(run), []).append(result["seconds"] / result["epochs"])
     return {key: median(seconds) for key, seconds in found.items()}

@@ -26,6 +26,7 @@ class Planned(NamedTuple):
     epochs_done: int
     done: bool
     diverged: bool  # which is final, too
+    blocked: bool  # its teacher can't be had: it has diverged, say
     lost: str | None  # what is needed of a run that has its result, and is not there: it is trained again
     seconds: float | None  # left, here; None where it can't be estimated
     gpu_seconds: float | None  # left, at the paper's rate
@@ -35,6 +36,8 @@ class Planned(NamedTuple):
     def state(self) -> str:
         if self.diverged:
             return "diverged"
+        if self.blocked:
+            return "no teacher"
         if self.done or self.lost:
             return f"no {self.lost}" if self.lost else "done"
         return f"{self.epochs_done}/{self.epochs} epochs" if self.epochs_done else "to do"
@@ -51,15 +54,17 @@ def plan(tables: Sequence[Table], output: Path, drawn: Sequence[Figure] = ()) ->
         for run in cell.runs
     }
     runs, rate, planned = distinct([*runs_of(tables), *figures.runs_of(drawn)]), cost.rate(), []
-    left_over = {task.run.folder: task for task in missing(runs, figures.files_of(drawn))[0]}
+    tasks, failures = missing(runs, figures.files_of(drawn))
+    left_over, blocked = {task.run.folder: task for task in tasks}, {failure.run.folder for failure in failures}
     known = cost.measured(output, runs, rate.device)
     for run in runs:
         epochs, task = schedule(run.cfg.train, run.cfg.budget).epochs, left_over.get(run.folder)
         lost = task.lost if task else None
-        done = epochs if task is None else 0 if lost else min(run.epochs_done, epochs)
+        ended = task is None and run.folder not in blocked
+        done = epochs if ended else 0 if lost else min(run.epochs_done, epochs)
         here, gpu = known.get(cost.kind(run)), cost.seconds_of_epoch(run, cost.PAPERS_RATE)
         estimate = here if here is not None else cost.seconds_of_epoch(run, rate.flops)
-        left = epochs - done
+        left = 0 if run.folder in blocked else epochs - done
         overrides = commands.get(run.folder) or overrides_of(run)
         planned.append(
             Planned(
@@ -67,8 +72,9 @@ def plan(tables: Sequence[Table], output: Path, drawn: Sequence[Figure] = ()) ->
                 ["python", "train.py", *(text for text in overrides if not text.startswith("machine.wandb_group="))],
                 epochs,
                 done,
-                task is None and not run.failed,
+                ended and not run.failed,
                 run.failed is not None,
+                run.folder in blocked,
                 lost,
                 None if estimate is None else left * estimate,
                 None if gpu is None else left * gpu,
@@ -96,22 +102,24 @@ def lines(planned: Sequence[Planned]) -> list[str]:
     width = max((len(p.run.id) for p in planned), default=0)
     found = [f"{'run':<{width}}  {'state':<14} {'time left':>9}   command"] if planned else []
     for p in planned:
-        left = "" if p.done or p.diverged else duration(p.seconds) + (" " if p.measured else "~")
+        left = "" if p.done or p.diverged or p.blocked else duration(p.seconds) + (" " if p.measured else "~")
         found.append(f"{p.run.id:<{width}}  {p.state:<14} {left:>10}  {shlex.join(p.command)}")
     return [*found, "", *totals(planned)]
 
 
 def totals(planned: Sequence[Planned]) -> list[str]:
     teachers = {teacher.folder for p in planned if (teacher := teacher_of(p.run))}
-    partial = sum(p.epochs_done > 0 and not (p.done or p.diverged) for p in planned)
+    partial = sum(p.epochs_done > 0 and not (p.done or p.diverged or p.blocked) for p in planned)
     done, diverged, rate = sum(p.done for p in planned), sum(p.diverged for p in planned), cost.rate()
+    blocked = sum(p.blocked for p in planned)
     here, gpu = sum(p.seconds or 0 for p in planned), sum(p.gpu_seconds or 0 for p in planned)
     weights = sum(4 * cost.size_of(p.run).parameters + 300_000 for p in planned)
     unknown = sum(p.seconds is None for p in planned)
-    to_do = len(planned) - done - diverged - partial
+    to_do = len(planned) - done - diverged - blocked - partial
     return [
         f"{len(planned)} runs, {len(teachers)} of them teachers of others: {done} done, "
-        f"{f'{diverged} diverged, ' if diverged else ''}{partial} partial, {to_do} to do",
+        f"{f'{diverged} diverged, ' if diverged else ''}{f'{blocked} without a teacher, ' if blocked else ''}"
+        f"{partial} partial, {to_do} to do",
         f"time left, one run at a time: {duration(here)} on this machine ({rate.device}, "
         f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ where no finished run says it)",
         f"or on one GPU: {gpu / 3600:,.1f} GPU-hours at {cost.PAPERS_RATE / 1e12:g} TFLOP/s, what the paper's minutes "
