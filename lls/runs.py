@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from lls.config import teacher_of
 from lls.errors import Diverged, UserError
 from lls.files import set_aside, write_whole
-from lls.schema import Failed, Result, check, check_result, check_written
+from lls.schema import NOT_RECORDED, Failed, Result, check, check_result, check_written
 from lls.summary import AGAIN, changes, failure_in_words, in_words
 
 RUNS = "runs"
@@ -235,7 +235,9 @@ def _finished(run: Run, lesson: str | None) -> dict | None:
     if failed := run.failed:
         raise Diverged(f"{run.folder} has diverged: {failure_in_words(failed)}; {AGAIN}")
     if (result := run.result) and run.has(lesson):
-        how = f"{result.get('precision')} on {result.get('device')}, commit {result.get('commit')}"
+        how = "{} on {}, commit {}".format(
+            *(result.get(key, NOT_RECORDED) for key in ("precision", "device", "commit"))
+        )
         print(f"already done: {in_words(result)}\n{run.folder}  ({how}; {AGAIN})")
         for change in changes(run, result):
             print(f"note: {change}")

@@ -178,6 +178,13 @@ def test_a_number_that_was_not_recorded_is_said_so(tmp_path):
     assert "not recorded" in markdown(table.cells["LS", "SVHN LeNet"].runs)
 
 
+def test_a_run_of_which_little_was_recorded_is_done_all_the_same(overrides, capsys):
+    run = run_of(*overrides, *SHORT)
+    write_result(run, {"top1": 90.0})
+    execute(run)
+    assert "(not recorded on not recorded, commit not recorded; " in capsys.readouterr().out
+
+
 # -- divergence ------------------------------------------------------------------------------------------------------
 
 
