@@ -49,7 +49,7 @@ class Method(nn.Module):
         is built anew once its lesson is there: what `prepare` left in it is gone."""
 
     def loss_kernel(self, batch: Batch) -> str:
-        """What computes `loss` of this batch, for the record: torch, or c or triton where a kernel of ours does."""
+        """What computes `loss` of this batch, for the record: torch, or triton where kernels of ours do."""
         return "torch"
 
     def end_epoch(self) -> None:

@@ -34,7 +34,7 @@ def method_code(name: str) -> str:
     """Fingerprint of lls/methods/<name>.py and of the methods and losses that it imports: 12 hexadecimal digits.
 
     It is one of the syntax trees without docstrings and imports, so that neither comments nor formatting nor a file's
-    place change it. The optional C code of lls/native is not part of it."""
+    place change it."""
     trees: dict[str, ast.Module] = {}
 
     def add(module: str) -> None:

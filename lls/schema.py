@@ -69,7 +69,7 @@ class Compute(TypedDict):
     precision: str  # fp32 | tf32 | bf16, of the network
     compile: bool  # the network ran compiled
     graph: bool  # steps were replayed as a CUDA graph
-    loss_kernel: str  # what computed the loss: torch | c | triton
+    loss_kernel: str  # what computed the loss: torch | triton; until November 2026 also c
 
 
 class Reevaluated(TypedDict):

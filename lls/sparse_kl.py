@@ -15,7 +15,6 @@ import math
 import torch
 from torch import Tensor
 
-from lls import native
 from lls.symmetric_kl import once
 
 _sum_rows = torch.ops.aten.embedding_dense_backward.default
@@ -28,14 +27,7 @@ def sparse_symmetric_kl(
 
     logits: `[B, K]`; q: `[K, n+1]` logits, the last of them the shared rest's, at 0 as heavy as its K-n classes at 0;
     candidates: `[B, n]` classes, the true one first, n < K; y: `[B]`. Returns a scalar, differentiable once."""
-    function = _Native if kernel(logits, q, candidates, y) == "c" else _SparseKL
-    return function.apply(logits, q, candidates, y, alpha, scale / len(y))
-
-
-def kernel(logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor) -> str:
-    """What sparse_symmetric_kl computes these with: c or torch."""
-    plain = candidates.is_cpu and candidates.dtype == torch.int64 and candidates.dim() == 2
-    return "c" if plain and native.suits(logits, q, y) else "torch"
+    return _SparseKL.apply(logits, q, candidates, y, alpha, scale / len(y))
 
 
 class _SparseKL(torch.autograd.Function):
@@ -80,37 +72,3 @@ class _SparseKL(torch.autograd.Function):
         to_z, to_row, y = ctx.saved_tensors
         grad = grad * ctx.factor
         return to_z * grad, _sum_rows(to_row * grad, y, ctx.num_classes, -1, False), None, None, None, None
-
-
-class _Native(torch.autograd.Function):
-    """The same in C, where the gradients come with the value; they are made a second time for a graph that is kept."""
-
-    @staticmethod
-    def forward(ctx, logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
-        ctx.save_for_backward(logits, q, candidates, y)
-        ctx.rest = alpha, factor
-        loss, *ctx.gradients = _in_c(logits, q, candidates, y, *ctx.rest)
-        return loss
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        once("sparse_symmetric_kl")
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:
-            _, *gradients = _in_c(*ctx.saved_tensors, *ctx.rest)
-        return *native.scaled(gradients, grad), None, None, None, None
-
-
-def _in_c(
-    logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, factor: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss and its gradients to logits and Q."""
-    logits, q, candidates, y = logits.contiguous(), q.contiguous(), candidates.contiguous(), y.contiguous()
-    (b, k), n = logits.shape, candidates.shape[1]
-    if candidates.shape[0] != b or q.shape[1] != n + 1 or n >= k:
-        raise ValueError(f"q of shape {[*q.shape]} and candidates of {[*candidates.shape]} for logits of {b} x {k}")
-    loss, grad_z, grad_q = logits.new_empty(()), torch.empty_like(logits), torch.empty_like(q)
-    arguments = (logits.data_ptr(), q.data_ptr(), candidates.data_ptr(), y.data_ptr(), b, k, len(q), n, alpha, factor)
-    code = native.library().lls_sparse_kl(*arguments, loss.data_ptr(), grad_z.data_ptr(), grad_q.data_ptr())
-    native.check(code, f"a label or a candidate out of range: must be 0 to {len(q) - 1}, and to {k - 1}")
-    return loss, grad_z, grad_q

@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lls import machine
-from lls.layers import place
 from lls.method import Batch, Method
 from lls.networks import Network
 
@@ -228,7 +227,7 @@ class _Tape:
 
 def step_of(cfg: DictConfig, net: Network, method: Method, how: machine.Ways, device: torch.device) -> Step:
     """The step of a configuration's run: network and method go to the device, with SGD as Appendix I has it."""
-    place(net, device)
+    net.to(device, memory_format=torch.channels_last)
     method.to(device)
     train = cfg.train
     optimizer = torch.optim.SGD(

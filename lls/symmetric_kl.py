@@ -8,14 +8,12 @@ With q = softmax(Q_y), t = (1-α) e_y + α q, M = log t - log p and h = t - p + 
 
 None of them changes when M_i has the same number added for all i, since t - p sums to zero. So M leaves out the log α
 that all entries but the true class's would have. What may underflow stays in log space: nothing is infinite however far
-the logits lie apart. On an NVIDIA GPU two kernels do nearly all of it (lls/triton_kl.py), on a CPU a function in C,
-where there is a compiler (lls/native/).
+the logits lie apart. On an NVIDIA GPU two kernels do nearly all of it (lls/triton_kl.py).
 """
 
 import torch
 from torch import Tensor
 
-from lls import native
 from lls.machine import has_triton
 
 _softmax_backward, _log_softmax_backward = torch._softmax_backward_data, torch._log_softmax_backward_data
@@ -31,14 +29,11 @@ def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale
     k = logits.shape[1]
     if q.shape != (k, k):
         raise ValueError(f"q of shape {[*q.shape]} for {k} classes: must be {k} x {k}")
-    function = _Native if kernel(logits, q, y) == "c" else _SymmetricKL
-    return function.apply(logits, q, y, alpha, scale / len(y))
+    return _SymmetricKL.apply(logits, q, y, alpha, scale / len(y))
 
 
-def kernel(logits: Tensor, q: Tensor, y: Tensor) -> str:
-    """What symmetric_kl computes these with: c, triton or torch."""
-    if native.suits(logits, q, y):
-        return "c"
+def kernel(logits: Tensor) -> str:
+    """What symmetric_kl computes these with: triton or torch."""
     return "triton" if logits.dtype == torch.float32 and has_triton(logits.device) else "torch"
 
 
@@ -46,7 +41,7 @@ class _SymmetricKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
         ctx.factor, ctx.num_classes = factor, len(q_logits)
-        ctx.fused = kernel(logits, q_logits, y) == "triton"
+        ctx.fused = kernel(logits) == "triton"
         if ctx.fused:
             from lls import triton_kl
 
@@ -68,39 +63,6 @@ class _SymmetricKL(torch.autograd.Function):
         else:  # an embedding's backward adds up each row in a fixed order: equal runs stay equal to the bit
             rows = _sum_rows(to_q * grad, y, ctx.num_classes, -1, False)
         return to_z * -grad, rows, None, None, None
-
-
-class _Native(torch.autograd.Function):
-    """The same in C, where the gradients come with the value; they are made a second time for a graph that is kept."""
-
-    @staticmethod
-    def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
-        ctx.save_for_backward(logits, q_logits, y)
-        ctx.rest = alpha, factor, ctx.needs_input_grad[1]
-        loss, *ctx.gradients = _in_c(logits, q_logits, y, *ctx.rest)
-        return loss
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        once("symmetric_kl")
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:
-            _, *gradients = _in_c(*ctx.saved_tensors, *ctx.rest)
-        return *native.scaled(gradients, grad), None, None, None
-
-
-def _in_c(
-    logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float, to_q: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The loss and its gradients to logits and, if wanted, Q."""
-    logits, q_logits, y = logits.contiguous(), q_logits.contiguous(), y.contiguous()
-    b, k = logits.shape
-    grad_q = torch.empty_like(q_logits) if to_q else None
-    loss, grad_z = logits.new_empty(()), torch.empty_like(logits)
-    arguments = (logits.data_ptr(), q_logits.data_ptr(), y.data_ptr(), b, k, alpha, factor)
-    results = (loss.data_ptr(), grad_z.data_ptr(), grad_q.data_ptr() if to_q else None)
-    native.check(native.library().lls_symmetric_kl(*arguments, *results), f"a label out of range: must be 0 to {k - 1}")
-    return loss, grad_z, grad_q
 
 
 def once(name: str) -> None:

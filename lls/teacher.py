@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lls.errors import UserError
-from lls.layers import place
 from lls.machine import autocast
 from lls.method import Teacher
 from lls.qmatrix import QMatrix, load_q
@@ -59,7 +58,7 @@ def _logits(teacher: Run, classes: list[str], device: torch.device, precision: s
     data = teacher.cfg.dataset
     net = build_network(teacher.cfg.network, len(classes), data.channels, data.size)
     net.load_state_dict(state["network"])
-    place(net, device).eval().requires_grad_(False)
+    net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     seen: list[Tensor] = [torch.empty(0), torch.empty(0)]
 
     @torch.no_grad()

@@ -34,11 +34,12 @@ class Saved(NamedTuple):
 @contextmanager
 def saved(run: Run) -> Iterator[Saved]:
     """The network in last.pt and the test images. UserError where there is none, or where they do not go together."""
+    import torch
+
     from lls import machine
     from lls.build import build_network
     from lls.data.feed import feed
     from lls.data.sources import find
-    from lls.layers import place
 
     cfg = run.cfg
     try:
@@ -53,7 +54,7 @@ def saved(run: Run) -> Iterator[Saved]:
     machine.set_precision(cfg.machine.precision, device)
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
-    place(net, device)
+    net.to(device, memory_format=torch.channels_last)
     with feed(cfg, find(cfg.dataset, folder), device) as images:
         if images.classes != state["classes"]:
             raise UserError(f"{cfg.dataset.name} has other classes now than when {run.id} was trained")

@@ -6,7 +6,6 @@ import pytest
 import torch
 from PIL import Image
 
-from lls import native
 from lls.config import compose
 from lls.data.batches import TestBatches, TrainBatches
 from lls.data.cache import load
@@ -94,21 +93,6 @@ def test_normalised_and_channels_last():
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
     assert got.is_contiguous(memory_format=torch.channels_last)
     assert next(batches(x, y, crop_padding=2).epoch(0))[0].is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("keys", [{}, {"flip": True}, {"crop_padding": 2}, {"crop_padding": 4, "flip": True}])
-def test_batches_in_c_are_pytorchs_to_the_bit(channels, keys, monkeypatch):
-    if native.library() is None:
-        pytest.skip("no C compiler")
-    x, y = numbered(50, side=9, channels=channels)
-    keys |= {"mean": [0.3, 0.5, 0.7][:channels], "std": [0.1, 0.2, 0.3][:channels]}
-    in_c = list(batches(x, y, **keys).epoch(3))
-    monkeypatch.setattr(native, "library", lambda: None)
-    for (ours, labels), (want, want_labels) in zip(in_c, batches(x, y, **keys).epoch(3), strict=True):
-        assert torch.equal(ours, want)
-        assert ours.stride() == want.stride()
-        assert torch.equal(labels, want_labels)
 
 
 def test_every_test_image_in_order():

@@ -2,8 +2,7 @@
 
 Images are random numbers of the data set's shape: what they show costs nothing. torchvision's data sets are its own
 classes, to which these images are given where they would have read their files. Each way has a process of its own, as
-it would have in use. Ours and the bare step set the allocator to what is best and the network's layers to what is
-fastest (lls/layers); others leave the allocator at what is usual, and have the same network in PyTorch's own layers.
+it would have in use. Ours and the bare step set the allocator to what is best; the others leave it at what is usual.
 """
 
 import itertools
@@ -218,7 +217,7 @@ def timm_loop(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -> Ca
 
 
 class Logits(nn.Module):
-    """Our network as other loops know networks: in PyTorch's own layers, and returning logits."""
+    """Our network as other loops know networks: returning logits alone."""
 
     def __init__(self, cfg: DictConfig):
         super().__init__()

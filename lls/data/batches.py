@@ -2,7 +2,7 @@
 
 Images stay uint8, padded once, and beside them their mirror images. A random crop and flip is then a window at a random
 place: one strided gather a batch takes them all, one addcmul normalises, and what comes out is already channels_last.
-On a CPU one function in C does both, where there is a compiler. Against PIL this takes about a hundredth of the time,
+Against PIL this takes about a hundredth of the time,
 so there are no worker processes.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lls import native
 from lls.errors import UserError
 
 
@@ -106,8 +105,6 @@ class TrainBatches(_Resident):
             yield self._normalised_windows(*of), self.there(self.y[label_of])
 
     def _normalised_windows(self, image: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
-        if self.pixels is None and self.device.type == "cpu" and native.library() is not None:
-            return native.windows(self.windows, image, dy, dx, self.scale, self.shift).permute(0, 3, 1, 2)
         # without a choice of windows, whole images, which are copied ten times as fast
         x = self.there(self.windows[image, dy, dx] if self.shifts > 1 else self.x.index_select(0, image))
         return self.normalised(self.pixels(x) if self.pixels else x)

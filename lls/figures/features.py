@@ -12,7 +12,6 @@ from lls.build import build_network
 from lls.data.feed import feed
 from lls.data.sources import find
 from lls.files import write_whole
-from lls.layers import place
 from lls.runs import Run
 
 CLUSTERS = "clusters.json"
@@ -42,7 +41,7 @@ def embedded(run: Run, split: str) -> Embedded:
     source, state = find(cfg.dataset, Path(cfg.machine.data)), run.load()
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
-    place(net, device).eval()
+    net.to(device, memory_format=torch.channels_last).eval()
     with feed(cfg, source, device) as images, torch.inference_mode():
         batches = [(net.embed(x).float().cpu(), y.cpu()) for x, y in images.plain(split)]
     features, y = map(torch.cat, zip(*batches, strict=True))

@@ -66,7 +66,7 @@ class LLS(Method):
         return self.scale * sum(w * term.mean() for w, term in zip(self.weights, self.terms(batch), strict=True) if w)
 
     def loss_kernel(self, batch: Batch) -> str:
-        return kernel(batch.logits, self.q, batch.y) if self.weights == ROWS["lls"] else "torch"
+        return kernel(batch.logits) if self.weights == ROWS["lls"] else "torch"
 
     def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The four terms of Eq. 5, `[B]` each: H(t, p̂), H(p̂, t), -H(p̂), -H(t)."""

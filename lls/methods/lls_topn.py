@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lls.divergences import entropy
 from lls.method import Batch, Method
 from lls.methods.lls import ROWS, weights_of
-from lls.sparse_kl import kernel, sparse_symmetric_kl
+from lls.sparse_kl import sparse_symmetric_kl
 
 
 class LLSTopN(Method):
@@ -84,9 +84,6 @@ class LLSTopN(Method):
     @property
     def _closed_form(self) -> bool:
         return bool(self.rest) and not self.gathering and self.weights == ROWS["lls"]
-
-    def loss_kernel(self, batch: Batch) -> str:
-        return kernel(batch.logits, self.q, self.candidates[batch.y].long(), batch.y) if self._closed_form else "torch"
 
     def terms(self, log_p: Tensor, q: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """H(t, p̂), H(p̂, t), -H(p̂), -H(t), `[B]` each. log_p: `[B, K]`; q: rows of Q; candidates: `[B, n]`."""

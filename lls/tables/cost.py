@@ -172,14 +172,13 @@ def _measure() -> Rate:
     import torch
 
     from lls import machine
-    from lls.layers import place
     from lls.networks import resnet
 
     device = machine.device("auto")
     machine.keep_memory(device)
     batch = 32 if device.type == "cpu" else 256
     net = resnet(100, 3, 32, 18, "small", "2x2")
-    place(net, device)
+    net.to(device, memory_format=torch.channels_last)
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     wait, seconds = machine.wait(device), []
     for _ in range(4):
