@@ -7,10 +7,10 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from lls.arguments import check_arguments
+from lls.cli import check_arguments
+from lls.config.ranges import check_ranges
 from lls.errors import UserError
-from lls.ranges import check_ranges
-from lls.runs import Run, execute
+from lls.runs.run import Run
 
 failed: list[UserError] = []
 trained_again: list[str] = []  # ids of the runs that machine.again=true has trained
@@ -20,6 +20,8 @@ here = os.getpid()  # a launcher's job, which is another process, gets a copy of
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
     try:
+        from lls.training.execute import execute  # here, since it imports torch
+
         check_ranges(OmegaConf.to_container(cfg, resolve=True))
         execute(run := Run(cfg))
         if cfg.machine.again:

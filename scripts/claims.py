@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lls.claims.render import markdown
 from lls.errors import UserError
 from lls.files import write_whole
+from lls.paper.claims.render import markdown
 
 
 def main() -> None:

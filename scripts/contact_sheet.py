@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lls.composition import options
-from lls.config import compose
+from lls.config.assemble import options
+from lls.config.compose import compose
 from lls.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from lls.data.feed import Resident, Streamed
+    from lls.data.loaders import Resident, Streamed
 
 IMAGES, TILE, GAP, MARGIN = 16, 64, 2, 108
 LARGEST = 400_000  # bytes of a sheet in full colour
@@ -26,16 +26,16 @@ SEED = "seed=36"  # unless another is given: Mixup mixes this one's first batch 
 
 def rows(overrides: list[str]) -> "dict[str, Tensor]":
     """The rows' names and images, uint8 `[16, H, W, C]`, the same sixteen in each. UserError as in training."""
-    from lls import machine
-    from lls.data.feed import feed
+    from lls.data.loaders import feed
     from lls.data.sources import find
+    from lls.device import select_device
 
     named = [text.partition("=")[2] for text in overrides if text.startswith("augment=")]
     others = [text for text in overrides if not text.startswith("augment=")]
     names = named or sorted(options("augment"), key=lambda name: name != "none")
     cfgs = {name: compose([SEED, f"augment={name}", *others]) for name in names}
     cfg, plain = cfgs[names[0]], _unchanged(cfgs[names[0]])
-    source, device = find(cfg.dataset, Path(cfg.machine.data)), machine.device(cfg.machine.device)
+    source, device = find(cfg.dataset, Path(cfg.machine.data)), select_device(cfg.machine.device)
     with feed(plain, source, device) as images:
         shown = {"original": _first(plain, images)}
     with feed(cfg, source, device) as images:
@@ -44,7 +44,7 @@ def rows(overrides: list[str]) -> "dict[str, Tensor]":
 
 def _unchanged(cfg: "DictConfig") -> "DictConfig":
     """The same without augmentation, crop and flip: the epoch's images in the epoch's order, as they are."""
-    from lls.ranges import SMALL
+    from lls.config.ranges import SMALL
 
     cfg = cfg.copy()
     cfg.augment = {"name": "none"}
@@ -58,7 +58,7 @@ def _first(cfg: "DictConfig", images: "Resident | Streamed") -> "Tensor":
     """What the network gets of the first images, un-normalised."""
     import torch
 
-    from lls.build import build_augmentation
+    from lls.training.build import build_augmentation
 
     torch.manual_seed(cfg.seed)
     augmentation = build_augmentation(cfg.augment)

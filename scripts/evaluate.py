@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lls.config import changed
+from lls.config.compose import changed
 from lls.errors import UserError
-from lls.find import find_run
-from lls.runs import Run
-from lls.schema import NOT_RECORDED
+from lls.runs.find import find_run
+from lls.runs.run import Run
+from lls.runs.schema import NOT_RECORDED
 
 SCALED = ("dataset.geometry", "dataset.resize", "dataset.keep_aspect")
 TOLERANCE = 0.1  # points of top-1 by which another machine's rounding may change what saved weights reach
@@ -36,22 +36,23 @@ def saved(run: Run) -> Iterator[Saved]:
     """The network in last.pt and the test images. UserError where there is none, or where they do not go together."""
     import torch
 
-    from lls import machine
-    from lls.build import build_network
-    from lls.data.feed import feed
+    from lls.data.loaders import feed
     from lls.data.sources import find
+    from lls.device import select_device, set_precision
+    from lls.training.build import build_network
+    from lls.training.checkpoint import load
 
     cfg = run.cfg
     try:
-        state = run.load()
+        state = load(run)
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
             again = "git does not track weights; train the run again in another folder, machine.output=mine"
             raise UserError(f"{run.folder}/last.pt is not there: {again}") from None
         again = "remove the folder and train the run again"
         raise UserError(f"{run.folder}/last.pt is broken ({error}): {again}") from None
-    device, folder = machine.device(cfg.machine.device), Path(cfg.machine.data)
-    machine.set_precision(cfg.machine.precision, device)
+    device, folder = select_device(cfg.machine.device), Path(cfg.machine.data)
+    set_precision(cfg.machine.precision, device)
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last)
@@ -63,10 +64,10 @@ def saved(run: Run) -> Iterator[Saved]:
 
 def record(run: Run) -> list[str]:
     """Add to a finished run's result.json what it lacks and its weights can tell. Returns the keys that were added."""
-    from lls.evaluate import predict
-    from lls.outcome import measure, now, save_predictions
-    from lls.provenance import commit
-    from lls.schema import VERSION, Result, check_written
+    from lls.runs.provenance import commit
+    from lls.runs.schema import VERSION, Result, check_written
+    from lls.training.evaluate import predict
+    from lls.training.result import measure, now, save_predictions
 
     result = run.result
     if result is None:
@@ -111,7 +112,7 @@ def main() -> None:
         added = record(run)
         print(f"{run.id}: " + ("added " + ", ".join(added) if added else "result.json lacks nothing"))
         return
-    from lls.evaluate import evaluate
+    from lls.training.evaluate import evaluate
 
     with saved(run) as (net, state, test, _):
         measured, recorded = evaluate(net, test, run.cfg.machine.precision), state["rows"][-1]

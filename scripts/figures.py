@@ -10,10 +10,10 @@ import argparse
 import shlex
 import sys
 
-from lls import figures
 from lls.errors import UserError
-from lls.runs import execute
-from lls.smoke import make_data
+from lls.paper import figures
+from lls.paper.smoke import make_data
+from lls.training.execute import execute
 
 
 def main() -> None:

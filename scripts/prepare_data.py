@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from lls.config import nearest
-from lls.data import arrays, layouts, prepare, published
-from lls.data.fetch import check, download
-from lls.data.layouts import Listing, wnids_of
-from lls.data.verify import check_counts, unreadable
+from lls.config.compose import nearest
+from lls.data.download import arrays, layouts, prepare, published
+from lls.data.download.fetch import check, download
+from lls.data.download.layouts import Listing, wnids_of
+from lls.data.download.verify import check_counts, unreadable
 from lls.errors import UserError
 
 NAMES = tuple(published.COUNTS)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from lls.errors import UserError
-from lls.report import write
+from lls.paper.report import write
 
 
 def main() -> None:

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from lls.composition import CONFIGS
+from lls.config.assemble import CONFIGS
 from lls.errors import UserError
 from lls.files import write_whole
-from lls.find import all_runs
-from lls.results import differences, markdown
-from lls.runs import Run
-from lls.schedule import schedule
-from lls.summary import failure_in_words, number
+from lls.paper.results import differences, markdown
+from lls.runs.find import all_runs
+from lls.runs.run import Run
+from lls.runs.summary import failure_in_words, number
+from lls.training.schedule import schedule
 
 
 def row(run: Run) -> str:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from lls.errors import UserError, one_line
-from lls.find import all_runs
-from lls.runs import Run
+from lls.runs.find import all_runs
+from lls.runs.run import Run
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
 
 def send(run: Run, project: str) -> None:
     """Log a run's rows, and its result as the summary."""
-    from lls.recorder import start_wandb
+    from lls.training.logger import start_wandb
 
     run.cfg.machine.wandb, run.cfg.machine.wandb_project = "online", project
     mirror = start_wandb(run)

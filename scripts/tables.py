@@ -17,11 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lls import figures, smoke
 from lls.errors import UserError
-from lls.planned import distinct
-from lls.tables import Table, load, names, runs_of
-from lls.tables.declaration import OWN, PAPER
+from lls.paper import figures, smoke
+from lls.paper.tables import Table, load, names, runs_of
+from lls.paper.tables.declaration import OWN, PAPER
+from lls.runs.planned import distinct
 
 LAUNCHER = "hydra.launcher."  # with --launcher slurm: of the jobs, not of the runs
 
@@ -34,15 +34,15 @@ def main() -> int:
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    from lls.tables.plan import lines
-    from lls.tables.plan import plan as planned
+    from lls.paper.tables.plan import lines
+    from lls.paper.tables.plan import plan as planned
 
     print("\n".join(lines(planned(_tables(arguments, PAPER), _output(arguments), _figures(arguments)))))
     return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lls.runner import start
+    from lls.launch.start import start
 
     drawn = _figures(arguments)
     runs = distinct([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(drawn)])
@@ -67,7 +67,7 @@ def render(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    from lls.tables.results import stale
+    from lls.paper.tables.results import stale
 
     if problems := stale():
         print(
@@ -82,7 +82,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def time(arguments: argparse.Namespace) -> int:
-    from lls.tables.timing import measure
+    from lls.paper.tables.timing import measure
 
     for table in _tables(arguments, ("9",)):
         for column in table.columns:
@@ -113,8 +113,8 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 
 
 def _write(tables: Sequence[Table], arguments: argparse.Namespace) -> None:
-    from lls.tables.mirror import mirror
-    from lls.tables.results import write
+    from lls.paper.tables.mirror import mirror
+    from lls.paper.tables.results import write
 
     for table in tables:
         print(", ".join(map(str, write(table, _output(arguments) / "tables"))))

@@ -21,10 +21,10 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import savemat
 
-from lls.config import compose
-from lls.data import published
-from lls.data.layouts import wnids_of
-from lls.data.published import Archive, Counts, Split
+from lls.config.compose import compose
+from lls.data.download import published
+from lls.data.download.layouts import wnids_of
+from lls.data.download.published import Archive, Counts, Split
 
 NAMES = tuple(published.COUNTS)
 OTHER = ("n00000001", "n99999999")  # classes of ImageNet that no list has

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import RandAugment
 
-from lls import randaugment as batched
-from lls.augment import cutmix, cutout, mixup, none, randaugment
-from lls.build import build_augmentation
-from lls.composition import options
-from lls.config import compose
-from lls.data.feed import feed
+from lls.config.assemble import options
+from lls.config.compose import compose
+from lls.data import randaugment as batched
+from lls.data.augment import cutmix, cutout, mixup, none, randaugment
+from lls.data.loaders import feed
 from lls.data.sources import find
 from lls.errors import UserError
+from lls.training.build import build_augmentation
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = list(RandAugment._AUGMENTATION_SPACE)

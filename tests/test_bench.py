@@ -15,13 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lls import machine
-from lls.bench import images, loops, losses, rounds, runs
-from lls.bench.apart import Apart
-from lls.bench.record import Goal, Record, markdown
-from lls.bench.rounds import Spread, alternate
-from lls.build import build_method
-from lls.config import compose
+from benchmarks import images, loops, losses, rounds, runs
+from benchmarks.apart import Apart
+from benchmarks.record import Goal, Record, markdown
+from benchmarks.rounds import Spread, alternate
+from lls.config.compose import compose
+from lls.training.build import build_method
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,7 +90,7 @@ def test_our_rivals_see_the_same_images():
 
 def test_all_loops_train(monkeypatch):
     monkeypatch.setattr(loops, "WORKERS", 0)
-    monkeypatch.setattr(machine, "keep_memory", lambda on: None)  # of this process and all later tests
+    monkeypatch.setattr(loops, "keep_memory", lambda on: None)  # of this process and all later tests
     done = {way: loops.build(loops.Case("lenet", "fashionmnist", 2, 2), way)() for way in loops.WAYS}
     assert done["batches"] == 2
     assert done["torchvision"] / 2 == pytest.approx(2.3, abs=0.1)  # log 10, before anything is learned
@@ -142,9 +141,9 @@ def test_a_run_of_the_paper_in_minutes(monkeypatch):
 
 
 def test_of_several_at_once_none_waits_for_one_that_failed(tmp_path):
-    """In a process of its own, whose own processes find such a `measure` in lls.bench.runs."""
+    """In a process of its own, whose own processes find such a `measure` in benchmarks.runs."""
     (tmp_path / "script.py").write_text(
-        "from lls.bench import runs\n\n"
+        "from benchmarks import runs\n\n"
         "def measure(run, steps, ready):\n"
         "    if ready() == 0:\n        raise ValueError('no')\n"
         "    ready()\n\n"

@@ -14,14 +14,14 @@ import torch
 import yaml
 from results import write_result
 
-from lls.claims import accuracy, clusters, computed, load, matrices
-from lls.claims.render import markdown
-from lls.claims.verdict import Comparison, Evidence, decide, interval
-from lls.composition import CONFIGS
-from lls.planned import run_of
+from lls.config.assemble import CONFIGS
+from lls.paper.claims import accuracy, clusters, computed, load, matrices
+from lls.paper.claims.render import markdown
+from lls.paper.claims.verdict import Comparison, Evidence, decide, interval
+from lls.paper.smoke import class_names
+from lls.paper.tables import load as load_table
 from lls.qmatrix import QMatrix, save_q
-from lls.smoke import class_names
-from lls.tables import load as load_table
+from lls.runs.planned import run_of
 
 ROOT = Path(__file__).resolve().parent.parent
 Q_RUN = {"dataset": "digits", "network": "lenet", "method": "lls"}
@@ -68,7 +68,7 @@ def test_one_failure_among_many_has_to_be_clear():
 @pytest.mark.parametrize("claim", load(), ids=lambda claim: claim.name)
 def test_every_claim_names_a_test_and_fits_it(claim):
     module, _, name = claim.test.rpartition(".")
-    function = getattr(importlib.import_module(f"lls.claims.{module}"), name)
+    function = getattr(importlib.import_module(f"lls.paper.claims.{module}"), name)
     assert function.__doc__
     inspect.signature(function).bind(**claim.keys, output=None)
     assert set(claim.short or {}) <= set(claim.keys)

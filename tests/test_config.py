@@ -8,13 +8,13 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from lls.arguments import check_arguments
-from lls.build import build_augmentation, build_method, build_network
-from lls.composition import CONFIGS, GROUPS, options
-from lls.config import compose
+from lls.cli import check_arguments
+from lls.config.assemble import CONFIGS, GROUPS, options
+from lls.config.compose import compose
 from lls.errors import UserError
-from lls.runs import identity
-from lls.teacher import stand_in
+from lls.runs.run import identity
+from lls.training.build import build_augmentation, build_method, build_network
+from lls.training.teacher import stand_in
 
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 
@@ -199,7 +199,7 @@ def test_refused_from_the_arguments_alone(line):
 def test_refused_in_one_line_with_status_2(line, train_py, monkeypatch, tmp_path):
     """The command line itself, in this process: one line, status 2, and nothing read or left behind."""
     if "method.q" not in line:  # whether a Q file fits is known when the classes' names are
-        monkeypatch.setattr("lls.train.feed", lambda *_: pytest.fail("images were read"))
+        monkeypatch.setattr("lls.training.loop.feed", lambda *_: pytest.fail("images were read"))
     flags = [word for word in line.split() if "=" not in word and word[0] == "-" and line.startswith(word)]
     rest = line.split()[len(flags) :]
     status, out, error = train_py(*flags, f"machine.output={tmp_path}", *rest)

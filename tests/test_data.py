@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lls.config import compose
-from lls.data.batches import TestBatches, TrainBatches
+from lls.config.compose import compose
 from lls.data.cache import load
+from lls.data.in_memory import TestBatches, TrainBatches
 from lls.data.sources import find
 from lls.data.subset import take
 from lls.errors import UserError

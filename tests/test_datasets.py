@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 from archives import write
 
-from lls.composition import options
-from lls.config import compose
+from lls.config.assemble import options
+from lls.config.compose import compose
 from lls.data.sources import find
-from lls.runs import Run
+from lls.runs.run import Run
 
 NAMES = sorted(set(options("dataset")) - {"digits", "imagefolder"})
 TINY = ("network=timm", "network.model=test_resnet", "network.weights=null")  # the data are the point here
@@ -55,7 +55,7 @@ def test_what_a_network_sees_has_the_label_of_its_file(name, tmp_path, monkeypat
     import torch
     from archives import label_of
 
-    from lls.data.feed import feed
+    from lls.data.loaders import feed
 
     write(name, tmp_path, monkeypatch)
     keys = [f"dataset={name}", f"machine.data={tmp_path}", "train.batch_size=50", "machine.workers=1"]

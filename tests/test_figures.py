@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from results import write_result
 
-from lls import figures
-from lls.config import compose
+from lls.config.compose import compose
 from lls.errors import UserError
-from lls.runs import Run, execute
+from lls.paper import figures
+from lls.runs.run import Run
+from lls.training.execute import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ["dataset=digits", "network=lenet", "train.epochs=2", "train.warmup=1", "train.milestones=[1]"]
@@ -93,7 +94,7 @@ def test_mistakes_are_one_line(word, said, figures_py):
 @pytest.mark.parametrize("name", figures.names())
 def test_every_figure_is_drawn(name, runs, monkeypatch):
     """t-SNE is stood in for by the first two features, and pixels are few: the rest takes seconds."""
-    from lls.figures import clusters, page, trios
+    from lls.paper.figures import clusters, page, trios
 
     monkeypatch.setattr(page, "DPI", 60)
     for module in (clusters, trios):
@@ -121,7 +122,7 @@ def test_a_missing_run_is_said_with_its_command(overrides, figures_py):
 
 
 def test_a_panel_says_what_is_lacking(overrides):
-    from lls.figures import clusters
+    from lls.paper.figures import clusters
 
     assert texts(clusters.draw(figures.load("8", overrides))).count("not run") == 6
     for panel in figures.load("8", overrides).panels:
@@ -134,13 +135,13 @@ def test_a_panel_says_what_is_lacking(overrides):
 
 
 def test_classes_that_are_not_there_are_said(runs):
-    from lls.figures import trios
+    from lls.paper.figures import trios
 
     assert any("no class\ncat, dog, truck" in text for text in texts(trios.draw(figures.load("6", runs))))
 
 
 def test_a_line_of_the_confusions_is_a_true_class(runs):
-    from lls.figures.confusion import read_confusion
+    from lls.paper.figures.confusion import read_confusion
 
     run = figures.load("4", runs).panels[0].run
     counts, classes = read_confusion(run.folder / "confusion.csv")
@@ -150,14 +151,14 @@ def test_a_line_of_the_confusions_is_a_true_class(runs):
 
 
 def embedded(features, y, classes="ab"):
-    from lls.figures.features import Embedded
+    from lls.paper.figures.features import Embedded
 
     return Embedded(np.array(features, np.float32), np.array(y), list(classes))
 
 
 def test_distances_of_centres():
     """Three classes at right angles, at 45 degrees and as they are: worked out by hand."""
-    from lls.figures.features import measure, row_normalised, variation
+    from lls.paper.figures.features import measure, row_normalised, variation
 
     found = measure(embedded([[2, 0], [4, 0], [0, 1], [1, 1]], [0, 0, 1, 2], "abc"))
     near = 1 - 0.5**0.5
@@ -171,14 +172,14 @@ def test_distances_of_centres():
 
 
 def test_spread_is_within_a_class():
-    from lls.figures.features import measure
+    from lls.paper.figures.features import measure
 
     found = measure(embedded([[1, 1], [1, -1], [0, 1], [0, 2]], [0, 0, 1, 1]))
     np.testing.assert_allclose(found.spread, [1 - 0.5**0.5, 0], atol=1e-7)
 
 
 def test_distances_are_kept_until_the_run_is_trained_again(runs):
-    from lls.figures.features import clusters, embedded, measure, read_clusters
+    from lls.paper.figures.features import clusters, embedded, measure, read_clusters
 
     run = figures.load("8", runs).panels[2].run
     (run.folder / "clusters.json").unlink(missing_ok=True)
@@ -191,7 +192,7 @@ def test_distances_are_kept_until_the_run_is_trained_again(runs):
 
 
 def test_tsne_repeats():
-    from lls.figures.clusters import tsne
+    from lls.paper.figures.clusters import tsne
 
     features = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     np.testing.assert_array_equal(tsne(features), tsne(features))
@@ -202,7 +203,7 @@ def test_colours_stay_apart_for_the_colour_blind():
     to white; markers differ too."""
     from matplotlib.colors import to_rgb
 
-    from lls.figures.page import COLOURS, MARKERS
+    from lls.paper.figures.page import COLOURS, MARKERS
 
     seen = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
     points = [seen @ np.array(to_rgb(colour)) for colour in COLOURS]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lls.method import Batch
+from lls.methods.base import Batch
 from lls.methods.flsd import FLSD
 from lls.methods.focal import Focal
 from lls.methods.kd import KD

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lls.divergences import entropy, kl
-from lls.method import Batch
+from lls.losses.divergences import entropy, kl
+from lls.losses.symmetric_kl import symmetric_kl
+from lls.methods.base import Batch
 from lls.methods.lls import LLS, ROWS
 from lls.methods.ls import LS
 from lls.methods.onehot import OneHot
-from lls.symmetric_kl import symmetric_kl
 
 ALPHAS = (0.05, 0.1, 0.5, 0.999, 1.0)
 
@@ -229,8 +229,8 @@ def test_the_kernels_for_a_gpu():
     pytest.importorskip("triton")
     code = """
 import torch
-from lls import triton_kl
-from lls.symmetric_kl import value_and_gradients
+from lls.losses import symmetric_kl_triton as triton_kl
+from lls.losses.symmetric_kl import value_and_gradients
 
 torch.manual_seed(0)
 for k, alpha, spread in ((7, 1e-4, 1), (7, 0.1, 1000), (7, 1.0, 50), (40, 0.1, 1), (33, 1.0, 1000)):
@@ -267,7 +267,7 @@ def test_the_kernels_compile_for_an_h100():
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from lls import triton_kl
+    from lls.losses import symmetric_kl_triton as triton_kl
 
     kinds = {"y_at": "*i64", "k": "i32", "alpha": "fp32", "odds": "fp32"}
     for kernel, constants in ((triton_kl._samples, {"BLOCK": 256}), (triton_kl._classes, {"B": 128, "BLOCK": 256})):

@@ -7,7 +7,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from lls.data.superclasses import CIFAR100, superclasses
-from lls.measures import (
+from lls.training.metrics import (
     adaptive_ece,
     confusion_matrix,
     ece,

@@ -12,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from lls.build import build_method
-from lls.composition import options
-from lls.config import compose
-from lls.divergences import entropy
-from lls.method import Batch
+from lls.config.assemble import options
+from lls.config.compose import compose
+from lls.losses.divergences import entropy
+from lls.methods.base import Batch
 from lls.methods.flsd import FLSD
 from lls.methods.focal import Focal
 from lls.methods.kd import KD
@@ -29,8 +28,11 @@ from lls.methods.onehot import OneHot
 from lls.methods.tfkd_reg import TFKDReg
 from lls.methods.tfkd_self import TFKDSelf
 from lls.methods.zipf import Zipf, ranks, votes
-from lls.runs import Run, execute
-from lls.teacher import stand_in
+from lls.runs.run import Run
+from lls.training.build import build_method
+from lls.training.checkpoint import save
+from lls.training.execute import execute
+from lls.training.teacher import stand_in
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,15 +76,14 @@ def test_every_method_trains_with_mixed_images_in_bf16_and_resumes(option, augme
     line = [f"method={option}", f"augment={augment}", "train.epochs=2", "train.batch_size=256", *overrides]
     line += ["machine.precision=bf16"] if augment == "cutmix" else []
     run = Run(compose(line))
-    save = Run.save
 
-    def stop(self, state):
-        save(self, state)
-        if self.id == run.id and len(state["rows"]) == 1:
+    def stop(of, state):
+        save(of, state)
+        if of.id == run.id and len(state["rows"]) == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "save", stop)
+        patched.setattr("lls.training.loop.save", stop)
         with pytest.raises(KeyboardInterrupt):
             execute(run)
     result = execute(run)
@@ -247,7 +248,7 @@ def test_ranks_are_those_of_competition():
 
 def test_zipf_ranks_by_location_only_where_the_head_pools_globally():
     for network, size, by_location in (("resnet18", 32, True), ("lenet", 32, False), ("alexnet", 32, False)):
-        from lls.build import build_network
+        from lls.training.build import build_network
 
         net = build_network(compose([f"network={network}"]).network, 10, 3, size)
         x, y = torch.randn(2, 3, size, size), torch.tensor([1, 2])
@@ -370,7 +371,7 @@ def test_a_method_is_two_new_files(tmp_path):
     (tmp_path / "configs/method/toy.yaml").write_text("# A toy.\nname: toy\npower: 2.0\n")
     (tmp_path / "lls/methods/toy.py").write_text(
         "import torch.nn.functional as F\n"
-        "from lls.method import Batch, Method\n\n\n"
+        "from lls.methods.base import Batch, Method\n\n\n"
         "class Toy(Method):\n"
         "    def __init__(self, num_classes, power=2.0):\n"
         "        super().__init__()\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lls import mps
-from lls.slots import Slot
+from lls.launch import mps
+from lls.launch.slots import Slot
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTROL = """#!/bin/sh
@@ -109,7 +109,7 @@ def test_where_it_does_not_work_runs_go_without(trial, broken, said, told, log, 
 def test_stopped_however_the_runner_ends(number, log, tmp_path):
     script = tmp_path / "runner.py"
     script.write_text(
-        "import tempfile, time\nfrom lls import mps\nfrom lls.slots import Slot\n"
+        "import tempfile, time\nfrom lls.launch import mps\nfrom lls.launch.slots import Slot\n"
         f"tempfile.tempdir, mps.TRIAL = {str(tmp_path / 'tmp')!r}, ['true']\n"
         "with mps.shared([Slot(1, {'CUDA_VISIBLE_DEVICES': '0'})] * 2):\n"
         "    print('ready', flush=True)\n"

@@ -5,11 +5,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from lls.build import build_method, build_network
-from lls.composition import options
-from lls.config import compose
+from lls.config.assemble import options
+from lls.config.compose import compose
 from lls.errors import UserError
-from lls.networks import Network
+from lls.networks.models import Network
+from lls.training.build import build_method, build_network
 
 COUNTS = {  # (network, channels, size, classes): trainable parameters
     ("resnet18", 3, 64, 200): 11_578_632,

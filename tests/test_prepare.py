@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import archives
 import pytest
 
-from lls.data import fetch, prepare, published
-from lls.data.archives import building, unpack
-from lls.data.fetch import download
+from lls.data.download import fetch, prepare, published
+from lls.data.download.archives import building, unpack
+from lls.data.download.fetch import download
 from lls.data.sources import find
 from lls.errors import UserError
 
@@ -377,7 +377,7 @@ def test_a_full_disk_or_ctrl_c_while_unpacking(name, tmp_path, monkeypatch):
             raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("lls.data.archives.shutil.copyfileobj", copy)
+        patch.setattr("lls.data.download.archives.shutil.copyfileobj", copy)
         error = OSError(errno.ENOSPC, "No space left on device")
         refused(name, tmp_path, r"can't be unpacked \(No space left on device\); nothing half-written is left")
         error, written = KeyboardInterrupt(), []
@@ -393,7 +393,7 @@ def test_a_full_disk_while_unpacking_fashionmnist(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     archives.write("fashionmnist", tmp_path, monkeypatch)
-    monkeypatch.setattr("lls.data.archives.shutil.copyfileobj", full)
+    monkeypatch.setattr("lls.data.download.archives.shutil.copyfileobj", full)
     refused("fashionmnist", tmp_path, r"train-images-idx3-ubyte can't be unpacked \(No space left on device\)")
 
 

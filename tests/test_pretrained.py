@@ -6,10 +6,10 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from lls.build import build_network
-from lls.config import compose
+from lls.config.compose import compose
 from lls.errors import UserError
-from lls.pretrained import start_from
+from lls.networks.pretrained import start_from
+from lls.training.build import build_network
 
 SIZE = 64  # what the networks are tried on; the weights know no size
 
@@ -85,7 +85,7 @@ def test_named_weights_are_torchvisions_first_version_and_lie_in_the_data_folder
         path.parent.mkdir(exist_ok=True)
         torch.save(theirs("resnet50").state_dict(), path)
 
-    monkeypatch.setattr("lls.data.fetch.download", download)
+    monkeypatch.setattr("lls.data.download.fetch.download", download)
     net, cfg = network("network=resnet50")
     assert cfg.weights == "IMAGENET1K_V1"
     start_from(net, cfg, 3, tmp_path)
@@ -142,14 +142,14 @@ def test_weights_that_cannot_be_fetched_are_an_error_and_no_random_start(tmp_pat
     def offline(url, path, **_):
         raise UserError(f"{url} can't be fetched")
 
-    monkeypatch.setattr("lls.data.fetch.download", offline)
+    monkeypatch.setattr("lls.data.download.fetch.download", offline)
     net, cfg = network()
     with pytest.raises(UserError, match=r"can't be fetched; network\.weights=FILE names a copy"):
         start_from(net, cfg, 3, tmp_path)
 
 
 def test_a_run_asks_for_its_weights_before_it_reads_an_image(train_py, overrides, data, monkeypatch):
-    monkeypatch.setattr("lls.train.feed", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr("lls.training.loop.feed", lambda *_: pytest.fail("images were read"))
     status, _, err = train_py("network=resnet18", "network.weights=nowhere.pth", *overrides)
     assert status == 2
     assert err.startswith("error: network.weights=nowhere.pth: no such file")

@@ -15,18 +15,19 @@ from archives import write
 from PIL import Image
 from results import write_failed, write_result
 
-from lls import provenance
-from lls.claims import accuracy
-from lls.config import changed, compose
+from lls.config.compose import changed, compose
 from lls.data import fingerprint
 from lls.errors import Diverged, UserError
-from lls.measures import ece
-from lls.results import markdown
-from lls.runs import Run, execute, needs
-from lls.schema import Failed, Result, Row, check, check_result, check_written
-from lls.step import Step
-from lls.tables import load, plan
-from lls.tables.render import render
+from lls.paper.claims import accuracy
+from lls.paper.results import markdown
+from lls.paper.tables import load, plan
+from lls.paper.tables.render import render
+from lls.runs import provenance
+from lls.runs.run import Run, needs
+from lls.runs.schema import Failed, Result, Row, check, check_result, check_written
+from lls.training.execute import execute
+from lls.training.metrics import ece
+from lls.training.step import Step
 
 SHORT = ["budget=0.1", "seed=3"]
 
@@ -79,7 +80,7 @@ def test_training_is_measured_on_the_batches_as_they_were_trained_on():
     net = torch.nn.Linear(4, 3)
     net.forward = lambda x, forward=net.forward: (forward(x), x)
     method = compose(["method=ls"])
-    from lls.build import build_method
+    from lls.training.build import build_method
 
     step = Step(net, build_method(method.method, 3), torch.optim.SGD(net.parameters(), lr=0.0))
     batches = [(torch.randn(8, 4), torch.randint(3, (8,)), torch.randint(3, (8,))) for _ in range(2)]
@@ -213,7 +214,7 @@ def test_a_run_that_diverges_says_where_and_is_not_trained_again(overrides, trai
 def test_any_number_of_an_epoch_that_is_not_finite_is_a_divergence(overrides, monkeypatch):
     run = run_of(*overrides, *SHORT)
     with monkeypatch.context() as patch:
-        patch.setattr("lls.train.q_measures", lambda q: {"q_diagonal": math.nan, "q_entropy": 1.0})
+        patch.setattr("lls.training.loop.q_measures", lambda q: {"q_diagonal": math.nan, "q_entropy": 1.0})
         with pytest.raises(Diverged, match="q_diagonal was not finite in epoch 1, step 22"):
             execute(run)
     assert (run.failed["measure"], run.failed["epoch"]) == ("q_diagonal", 1)
@@ -227,7 +228,7 @@ def test_a_finished_run_keeps_its_result_where_it_diverges_later(overrides, monk
     result = execute(run)
     (run.folder / "last.pt").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("lls.train.q_measures", lambda q: {"q_diagonal": math.nan, "q_entropy": 1.0})
+        patch.setattr("lls.training.loop.q_measures", lambda q: {"q_diagonal": math.nan, "q_entropy": 1.0})
         with pytest.raises(Diverged):
             execute(run, "last.pt")
     assert run.result == result
@@ -293,8 +294,10 @@ def test_again_keeps_what_there_is_until_training_begins(overrides, data, tmp_pa
     (run.folder / "last.pt").write_bytes(b"weights")
     with pytest.raises(UserError, match="no such folder"):
         execute(Run(changed(run.cfg, ["machine.again=true", f"machine.data={tmp_path}/no/data"])))
-    monkeypatch.setattr("lls.runs.needs", lambda run: run)
-    monkeypatch.setattr("lls.runs.execute_teacher", lambda *_: (_ for _ in ()).throw(UserError("no such teacher")))
+    monkeypatch.setattr("lls.training.execute.needs", lambda run: run)
+    monkeypatch.setattr(
+        "lls.training.execute.execute_teacher", lambda *_: (_ for _ in ()).throw(UserError("no such teacher"))
+    )
     with pytest.raises(UserError, match="no such teacher"):
         execute(Run(changed(run.cfg, ["machine.again=true"])))
     assert run.result == {"top1": 90.0}
@@ -306,7 +309,7 @@ def test_a_sweep_that_is_stopped_says_what_it_has_trained_again(overrides, train
         if run.cfg.seed == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("lls.runs.execute", stopped)
+    monkeypatch.setattr("lls.training.execute.execute", stopped)
     status, _, error = train_py("-m", *overrides, "seed=0,1,2", "machine.again=true")
     assert status == 130
     assert "would train 2 of these runs, which are finished by now, once more" in error
@@ -318,7 +321,7 @@ def test_what_changed_since_is_a_line(overrides, monkeypatch, capsys):
     capsys.readouterr()
     execute(run)
     assert "note:" not in capsys.readouterr().out
-    monkeypatch.setattr("lls.summary.method_code", lambda name: "0123456789ab")
+    monkeypatch.setattr("lls.training.execute.method_code", lambda name: "0123456789ab")
     execute(run)
     out = capsys.readouterr().out
     assert f"the code of method lls or its loss has changed since ({result['method_code']}, now 0123456789ab)" in out
@@ -359,7 +362,7 @@ def test_changed_images_are_a_line(size, overrides, tmp_path, capsys):
 
 
 def test_no_fingerprint_is_worth_a_download(tmp_path, monkeypatch):
-    monkeypatch.setattr("lls.data.prepare.obtained", lambda *_: pytest.fail("downloads"))
+    monkeypatch.setattr("lls.data.download.prepare.obtained", lambda *_: pytest.fail("downloads"))
     for name in ("tinyimagenet", "cub200", "flowers102", "cifar100"):
         dataset = compose([f"dataset={name}"]).dataset
         assert fingerprint.now(dataset, tmp_path, "files:0") is None
@@ -385,9 +388,8 @@ def test_a_flipped_bit_in_the_cache_is_decoded_again(overrides, data, tmp_path, 
 
 def test_the_fingerprint_of_code_knows_code_alone(tmp_path, monkeypatch):
     package = tmp_path / "lls"
-    shutil.copytree(provenance.PACKAGE / "methods", package / "methods")
-    for name in ("divergences", "symmetric_kl", "sparse_kl", "triton_kl", "method"):
-        shutil.copy(provenance.PACKAGE / f"{name}.py", package)
+    for name in ("methods", "losses"):
+        shutil.copytree(provenance.PACKAGE / name, package / name)
     monkeypatch.setattr(provenance, "PACKAGE", package)
 
     def now(name="lls"):
@@ -403,7 +405,7 @@ def test_the_fingerprint_of_code_knows_code_alone(tmp_path, monkeypatch):
         path.write_text(text.replace("scale: float = 0.5", "scale: float = 0.6"))
         assert now() != before
         path.write_text(text)
-        loss = package / "symmetric_kl.py"
+        loss = package / "losses" / "symmetric_kl.py"
         loss.write_text(loss.read_text().replace("(1 - alpha) / alpha", "(1 - alpha) / (alpha + 1e-9)"))
         assert now() != before  # the loss that it imports
         assert now("focal") == focal
@@ -426,7 +428,7 @@ def test_the_commit_outside_git_is_a_variable(tmp_path, monkeypatch):
 
 
 def test_a_run_that_goes_on_elsewhere_says_how_it_began(overrides, monkeypatch):
-    from lls import train
+    from lls.training import loop as train
 
     counted, state_of = [], train.state_of
 

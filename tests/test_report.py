@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lls import report
+from lls.paper import report
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = next(
@@ -71,7 +71,7 @@ setTimeout(drive, 200);
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
     """Three tracked runs, a figure of one of them, and a table."""
-    from lls import figures
+    from lls.paper import figures
 
     folder = tmp_path_factory.mktemp("report")
     for name in ("lls-s0-b410ef65", "onehot-s0-7db9ac01", "ls-s0-5cafa816"):

@@ -10,12 +10,12 @@ import pytest
 from results import write_result
 
 import lls
-from lls.arguments import check_arguments
-from lls.composition import options
-from lls.config import compose
-from lls.find import all_runs
-from lls.results import differences, markdown
-from lls.runs import Run
+from lls.cli import check_arguments
+from lls.config.assemble import options
+from lls.config.compose import compose
+from lls.paper.results import differences, markdown
+from lls.runs.find import all_runs
+from lls.runs.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

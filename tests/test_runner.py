@@ -24,13 +24,16 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from results import write_result
 
-from lls import local, worker
-from lls.config import compose
+from lls.config.compose import compose
 from lls.errors import UserError
-from lls.runner import start
-from lls.runs import Run, execute, frozen, needs, thawed
-from lls.slots import Slot, slots_for
-from lls.tasks import last_lines, log_of, missing
+from lls.launch import local, worker
+from lls.launch.queue import last_lines, log_of, missing
+from lls.launch.slots import Slot, slots_for
+from lls.launch.start import start
+from lls.runs.run import Run, frozen, needs, thawed
+from lls.training import checkpoint, loop
+from lls.training.checkpoint import load
+from lls.training.execute import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ["train.epochs=1", "train.milestones=[]"]
@@ -95,7 +98,7 @@ def test_a_finished_run_is_missing_when_a_figure_lacks_its_weights(run_of):
 def test_a_frozen_run_is_the_same_whatever_becomes_of_configs(run_of, monkeypatch):
     run = run_of("method=kd", "method.teacher.method=lls", "method.teacher.overrides=['method.alpha=0.3']")
     texts = frozen(run)
-    monkeypatch.setattr("lls.runs.teacher_of", lambda cfg: pytest.fail("composed again"))
+    monkeypatch.setattr("lls.runs.run.teacher_of", lambda cfg: pytest.fail("composed again"))
     again = thawed(texts)
     assert (again.id, needs(again).id) == (run.id, needs(run).id)
     assert (again.folder, needs(needs(again))) == (run.folder, None)
@@ -166,10 +169,10 @@ def test_mistakes_are_one_line(keys, said, run_of):
 
 
 def sabotaged(texts, *arguments):
-    """lls.worker.work, in which runs of some seeds come to harm when an epoch is over."""
+    """lls.launch.worker.work, in which runs of some seeds come to harm when an epoch is over."""
     cfg = OmegaConf.create(texts[0])
 
-    def harm(self, state):
+    def harm(run, state):
         if cfg.seed == 1:
             print("the last words")
             os._exit(7)
@@ -178,9 +181,9 @@ def sabotaged(texts, *arguments):
         if cfg.seed == 3:
             resource.setrlimit(resource.RLIMIT_AS, (1 << 32, resource.RLIM_INFINITY))
             torch.zeros(1 << 40)
-        save(self, state)
+        checkpoint.save(run, state)
 
-    save, Run.save = Run.save, harm
+    loop.save = harm
     worker.work(texts, *arguments)
 
 
@@ -262,21 +265,21 @@ def test_asked_to_stop(number, raised, run_of, capsys):
     assert number == signal.SIGINT or stopped.value.code == 128 + number
     assert capsys.readouterr().out.splitlines()[-1] == "stopped: 1 of 3 runs are done; the same command goes on"
     assert re.search(r"stopped after epoch \d+, which is kept in", last_lines(log_of(run))[-1])
-    assert len(run.load()["rows"]) >= run.epochs_done >= 2  # it may have come between an epoch and its row
+    assert len(load(run)["rows"]) >= run.epochs_done >= 2  # it may have come between an epoch and its row
     assert not processes(run)
     assert not run.busy
     assert [signal.getsignal(number) for number in local.SIGNALS] == handlers
 
 
 def sleeper(texts, *arguments):
-    """lls.worker.work, in which a run stays where it is when it has done two epochs."""
+    """lls.launch.worker.work, in which a run stays where it is when it has done two epochs."""
 
-    def sleep(self, state):
-        save(self, state)
+    def sleep(run, state):
+        checkpoint.save(run, state)
         if len(state["rows"]) == 2:
             time.sleep(600)
 
-    save, Run.save = Run.save, sleep
+    loop.save = sleep
     worker.work(texts, *arguments)
 
 
@@ -293,7 +296,7 @@ def test_a_time_limit_stops_and_the_same_call_goes_on(run_of, tmp_path, monkeypa
 
 
 def deaf(texts, *arguments):
-    """lls.worker.work, in which Ctrl-C does not get through."""
+    """lls.launch.worker.work, in which Ctrl-C does not get through."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker.work(texts, *arguments)
 
@@ -313,7 +316,8 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
     goes on, with nothing redone."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom lls.config import compose\nfrom lls.runner import start\nfrom lls.runs import Run\n"
+        "import sys\nfrom lls.config.compose import compose\nfrom lls.launch.start import start\n"
+        "from lls.runs.run import Run\n"
         "if __name__ == '__main__':\n    start([Run(compose(line.split())) for line in sys.argv[1:]], jobs=2)\n"
     )
     first, long = run_of(), run_of("train.epochs=25", "seed=9")
@@ -345,7 +349,7 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
         time.sleep(0.02)
     assert long.result is None
 
-    kept = len(long.load()["rows"])
+    kept = len(load(long)["rows"])
     finished = first.result
     assert start([first, long], jobs=2) == []
     assert first.result == finished

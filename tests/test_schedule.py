@@ -2,8 +2,8 @@
 
 import pytest
 
-from lls.config import compose
-from lls.schedule import scaled, schedule
+from lls.config.compose import compose
+from lls.training.schedule import scaled, schedule
 
 
 def rates(*overrides):

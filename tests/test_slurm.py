@@ -14,16 +14,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from lls.composition import CONFIGS
-from lls.config import compose
-from lls.data.stream import StreamedTest
+from lls.config.assemble import CONFIGS
+from lls.config.compose import compose
+from lls.data.streaming import StreamedTest
 from lls.errors import UserError
-from lls.runner import start
-from lls.runs import Run, needs
-from lls.tasks import log_of
+from lls.launch.queue import log_of
+from lls.launch.start import start
+from lls.runs.run import Run, needs
+from lls.training import checkpoint, loop
 
 submitit = pytest.importorskip("submitit")
-from lls import slurm  # noqa: E402 - after the line above
+from lls.launch import slurm  # noqa: E402 - after the line above
 
 ROOT = Path(__file__).resolve().parent.parent
 NODE = ROOT / "tests" / "slurm" / "start.sh"
@@ -88,10 +89,8 @@ class Odd(slurm.Job):
     """A job that SLURM tells its time is over when a teacher has done three epochs; with another seed, it is killed."""
 
     def __call__(self):
-        save = Run.save
-
         def odd(run, state):
-            save(run, state)
+            checkpoint.save(run, state)
             if run.cfg.seed == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             if run.teacher is None and len(state["rows"]) == 3 and "SLURM_RESTART_COUNT" not in os.environ:
@@ -106,7 +105,7 @@ class Odd(slurm.Job):
                 )
                 time.sleep(600)
 
-        Run.save = odd
+        loop.save = odd
         super().__call__()
 
 

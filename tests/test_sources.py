@@ -12,8 +12,8 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from lls.data import fetch, published
-from lls.data.layouts import wnids_of
+from lls.data.download import fetch, published
+from lls.data.download.layouts import wnids_of
 from lls.data.sources import find
 from lls.errors import UserError
 

@@ -2,18 +2,20 @@
 
 import copy
 import re
+import sysconfig
 import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lls import machine
-from lls.build import build_method
-from lls.config import compose
-from lls.networks import lenet
-from lls.saver import Saver, _on_cpu
-from lls.step import Recorded, Step, _Tape, step_of
+import lls.device
+from lls.config.compose import compose
+from lls.device import ComputeSettings, has_triton, resolve_compute, set_precision
+from lls.networks.models import lenet
+from lls.training.build import build_method
+from lls.training.checkpoint import Saver, _on_cpu
+from lls.training.step import Recorded, Step, _Tape, step_of
 
 B, K = 16, 10
 PARTS = ("net", "method", "optimizer")
@@ -96,7 +98,7 @@ def batches(n, mixed=()):
 
 
 def teacher():
-    """As of lls/teacher.py: it remembers what it said of the batch that it saw last."""
+    """As of lls/training/teacher.py: it remembers what it said of the batch that it saw last."""
     seen = [None, None]
 
     def logits(x):
@@ -159,8 +161,8 @@ def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
 
 def test_a_recording_that_did_end_is_let_go(fake_cuda, monkeypatch):
     """Its memory is given back by the graph's own end, which nothing may put off."""
-    from lls import step as steps
     from lls.methods.lls import LLS
+    from lls.training import step as steps
 
     def refuses(*_):
         raise RuntimeError("not currently recording to mempool_id")
@@ -209,25 +211,25 @@ def test_a_teacher_never_takes_a_recorded_batch_for_the_last_one():
 
 def test_ways(monkeypatch):
     cpu, cfg = torch.device("cpu"), compose([]).machine
-    assert machine.ways(cfg, cpu, 10**9) == ("fp32", False, False)
+    assert resolve_compute(cfg, cpu, 10**9) == ("fp32", False, False)
     chosen = compose(["machine.precision=bf16", "machine.compile=true", "machine.graph=true"]).machine
-    assert machine.ways(chosen, cpu) == ("bf16", True, False)
+    assert resolve_compute(chosen, cpu) == ("bf16", True, False)
     gpu = torch.device("cuda")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(machine, "has_triton", lambda on: True)
+    monkeypatch.setattr("lls.device.has_triton", lambda on: True)
     for capability, precision in (((9, 0), "bf16"), ((7, 5), "fp32")):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on, c=capability: c)
-        assert machine.ways(cfg, gpu, 117_000) == (precision, True, True)
-        assert machine.ways(cfg, gpu, 1000) == (precision, False, True)
+        assert resolve_compute(cfg, gpu, 117_000) == (precision, True, True)
+        assert resolve_compute(cfg, gpu, 1000) == (precision, False, True)
     tf32 = compose(["machine.graph=false", "machine.precision=tf32"]).machine
-    assert machine.ways(tf32, gpu) == ("fp32", False, False)  # Turing and CPUs have no TF32
-    assert machine.ways(tf32, cpu) == ("fp32", False, False)
+    assert resolve_compute(tf32, gpu) == ("fp32", False, False)  # Turing and CPUs have no TF32
+    assert resolve_compute(tf32, cpu) == ("fp32", False, False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: (8, 0))
-    assert machine.ways(tf32, gpu) == ("tf32", False, False)
+    assert resolve_compute(tf32, gpu) == ("tf32", False, False)
 
 
 class Slow:
-    """A run whose states take their time to be written."""
+    """States that take their time to be written."""
 
     def __init__(self):
         self.seen, self.go = [], threading.Event()
@@ -241,7 +243,7 @@ class Slow:
 
 def test_states_are_written_as_they_were_while_training_goes_on():
     run, weights = Slow(), torch.zeros(3)
-    with Saver(run, torch.device("cuda")) as saver:
+    with Saver(run.save, torch.device("cuda")) as saver:
         for number in (1, 2):
             weights += 1
             saver.save({"network": {"w": weights}, "rows": [{"epoch": number}]})
@@ -259,12 +261,12 @@ def test_states_are_written_as_they_were_while_training_goes_on():
 
 
 def test_what_ended_the_training_is_told_and_not_what_ended_its_checkpoint():
-    run = Slow()
-    run.go.set()
-    run.save = lambda state: (_ for _ in ()).throw(RuntimeError("unexpected"))
+
+    def broken(state):
+        raise RuntimeError("unexpected")
 
     def stopped():
-        with Saver(run, torch.device("cuda")) as saver:
+        with Saver(broken, torch.device("cuda")) as saver:
             saver.save({})
             raise KeyboardInterrupt
 
@@ -273,30 +275,30 @@ def test_what_ended_the_training_is_told_and_not_what_ended_its_checkpoint():
 
 
 def test_kernels_are_built_where_they_can_be(monkeypatch, tmp_path):
-    device, has_triton = torch.device("cuda"), machine.has_triton.__wrapped__
+    device, buildable = torch.device("cuda"), has_triton.__wrapped__
     (tmp_path / "Python.h").touch()
-    monkeypatch.setattr(machine, "find_spec", lambda name: True)
+    monkeypatch.setattr("lls.device.find_spec", lambda name: True)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: (9, 0))
-    monkeypatch.setattr(machine.sysconfig, "get_path", lambda *_: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
     monkeypatch.setenv("CC", "cc")
-    assert has_triton(device)
-    assert not has_triton(torch.device("cpu"))
+    assert buildable(device)
+    assert not buildable(torch.device("cpu"))
     for place, name, value in (
         (torch.version, "cuda", None),
         (torch.cuda, "get_device_capability", lambda on: (6, 1)),
-        (machine.sysconfig, "get_path", lambda *_: str(tmp_path / "nowhere")),
-        (machine, "find_spec", lambda name: None),
+        (sysconfig, "get_path", lambda *_: str(tmp_path / "nowhere")),
+        (lls.device, "find_spec", lambda name: None),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(place, name, value)
-            assert not has_triton(device)
+            assert not buildable(device)
 
 
 def test_on_a_cpu_states_are_written_at_once():
     run = Slow()
     run.go.set()
-    with Saver(run, torch.device("cpu")) as saver:
+    with Saver(run.save, torch.device("cpu")) as saver:
         saver.save({"rows": []})
         assert run.seen == [{"rows": []}]
 
@@ -315,8 +317,10 @@ def test_a_recorded_step_is_the_step_on_a_gpu(method):
     def run(graph):
         torch.manual_seed(0)
         device = torch.device("cuda")
-        machine.set_precision("fp32", device)
-        step = step_of(cfg, lenet(K, 1, 32), method_of(f"method={method}"), machine.Ways("fp32", False, graph), device)
+        set_precision("fp32", device)
+        step = step_of(
+            cfg, lenet(K, 1, 32), method_of(f"method={method}"), ComputeSettings("fp32", False, graph), device
+        )
         losses = []
         for i, (x, labels) in enumerate(batches(20, mixed=range(1, 20, 2))):  # two graphs in turn, which share memory
             step.set_lr(0.05 / (1 + i))

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from lls.config import compose
-from lls.data.feed import feed
+from lls.config.compose import compose
+from lls.data.image_store import Store, decode, make_store
+from lls.data.loaders import feed
 from lls.data.sources import find
-from lls.data.store import Store, decode, make_store
-from lls.data.stream import StreamedTest, StreamedTrain, geometry
+from lls.data.streaming import StreamedTest, StreamedTrain, geometry
 from lls.errors import UserError
+from lls.training.checkpoint import load
 
 CLASSES = ("ant", "bee", "cow", "dog")
 
@@ -191,7 +192,7 @@ def test_the_store_gives_the_same_pixels(images, how):
 def test_the_store_is_made_once_and_again_when_the_files_change(root, tmp_path, monkeypatch):
     paths = [str(path) for path in sorted((root / "test").rglob("*.jpg"))]
     make_store(tmp_path / "s", paths, [32, 32], 3, "one")
-    monkeypatch.setattr("lls.data.store.decode", lambda *_: torch.zeros(3, 40, 40, dtype=torch.uint8))
+    monkeypatch.setattr("lls.data.image_store.decode", lambda *_: torch.zeros(3, 40, 40, dtype=torch.uint8))
     make_store(tmp_path / "s", paths, [32, 32], 3, "one")
     assert Store(tmp_path / "s")[0].any()
     make_store(tmp_path / "s", paths, [32, 32], 3, "two")
@@ -230,7 +231,7 @@ def test_a_full_disk_leaves_no_store(images, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lls.data.store.np.save", full)
+    monkeypatch.setattr("lls.data.image_store.np.save", full)
     with pytest.raises(UserError, match=r"cache=true: .* can't be written .*No space left.*cache=false"):
         images("machine.cache=true", "dataset.crop=random").train()
     assert not list(tmp_path.glob("cache/*/*"))
@@ -278,7 +279,8 @@ def test_too_few_images(images):
 
 def test_a_run_on_large_images_stopped_and_resumed_ends_the_same(root, tmp_path, overrides, monkeypatch):
     """Two epochs with workers, stopped after the first and resumed without any, against an unbroken run."""
-    from lls.runs import Run, execute
+    from lls.runs.run import Run
+    from lls.training.execute import execute
 
     def run(output, *more):
         keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=80", "dataset.stem=imagenet"]
@@ -295,7 +297,7 @@ def test_a_run_on_large_images_stopped_and_resumed_ends_the_same(root, tmp_path,
     whole = run(tmp_path / "whole", "machine.workers=2")
     execute(whole)
     broken = run(tmp_path / "broken", "machine.workers=1")
-    from lls import train
+    from lls.training import loop as train
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -315,7 +317,7 @@ def test_a_run_on_large_images_stopped_and_resumed_ends_the_same(root, tmp_path,
         return [{key: row[key] for key in ("loss", "top1", "nll")} for row in rows]
 
     assert measured(whole) == measured(broken)
-    one, other = whole.load(), broken.load()
+    one, other = load(whole), load(broken)
     for name in ("network", "method"):
         assert one[name].keys() == other[name].keys()
         assert all(torch.equal(value, other[name][key]) for key, value in one[name].items())

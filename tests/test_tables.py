@@ -14,18 +14,22 @@ import pytest
 from omegaconf import OmegaConf
 from results import write_result
 
-from lls import composition, host, planned, smoke
-from lls.config import compose
+from lls import host
+from lls.config import assemble as composition
+from lls.config.compose import compose
 from lls.errors import UserError
-from lls.planned import run_of
-from lls.runs import execute, identity, needs
-from lls.tables import cost, declaration, load, names, runs_of
-from lls.tables.declaration import PAPER
-from lls.tables.mirror import mirror
-from lls.tables.plan import plan
-from lls.tables.render import ranks, render, text_of, title
-from lls.tables.results import finished, stale, tracked
-from lls.tables.values import Value, differences, values_of
+from lls.paper import smoke
+from lls.paper.tables import cost, declaration, load, names, runs_of
+from lls.paper.tables.declaration import PAPER
+from lls.paper.tables.mirror import mirror
+from lls.paper.tables.plan import plan
+from lls.paper.tables.render import ranks, render, text_of, title
+from lls.paper.tables.results import finished, stale, tracked
+from lls.paper.tables.values import Value, differences, values_of
+from lls.runs import planned
+from lls.runs.planned import run_of
+from lls.runs.run import identity, needs
+from lls.training.execute import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = {  # what published.csv calls a row, where that is not the row's name in lower case
@@ -137,14 +141,14 @@ def test_a_teacher_comes_before_its_students(tables):
 
 def test_the_runner_finds_teachers_composed(monkeypatch):
     runs = runs_of([load("5", ["columns=CIFAR100"])])
-    monkeypatch.setattr("lls.runs.teacher_of", lambda cfg: pytest.fail("composed again"))
+    monkeypatch.setattr("lls.runs.run.teacher_of", lambda cfg: pytest.fail("composed again"))
     assert sum(needs(run) is not None for run in runs) == 12
 
 
 def test_figures_are_trained_by_the_same_overrides(tables_py, tmp_path, monkeypatch):
     """`run figures` trains no table; the weights that a figure needs are asked for."""
     started = {}
-    monkeypatch.setattr("lls.runner.start", lambda runs, **keys: started.update(keys, runs=runs) or [])
+    monkeypatch.setattr("lls.launch.start.start", lambda runs, **keys: started.update(keys, runs=runs) or [])
     status, out, _ = tables_py("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2")
     assert (status, out, started["jobs"]) == (0, "", 2)
     assert len(started["runs"]) == 37
@@ -357,7 +361,7 @@ def test_time_left_is_from_finished_runs_where_there_are_some(tmp_path, monkeypa
 
 
 def test_counts_are_table_9s_and_images_the_published_ones(tables):
-    from lls.data.published import COUNTS
+    from lls.data.download.published import COUNTS
 
     assert cost.parameters(tables["9"].cells["LLS", "R18 parameters"].runs[0]) == 11_618_632
     for name, (train, test) in cost.IMAGES.items():
@@ -434,7 +438,7 @@ def test_minutes_are_paired(tmp_path):
 
 def test_methods_take_turns(tmp_path):
     """What `tables.py time` writes is what Table 9 shows, of small networks here."""
-    from lls.tables.timing import measure, minutes
+    from lls.paper.tables.timing import measure, minutes
 
     table = load("9", [f"machine.output={tmp_path}", "columns=R18 minutes"], smoke=True)
     runs = [cell.runs[0] for cell in table.cells.values()]
@@ -591,7 +595,7 @@ def test_sync_sends_what_wandb_has_not_got(tmp_path, monkeypatch, capsys):
     known = [SimpleNamespace(id=runs[0].id, lastHistoryStep=2), SimpleNamespace(id=runs[1].id, lastHistoryStep=1)]
     monkeypatch.setattr("wandb.login", lambda **_: True)
     monkeypatch.setattr("wandb.Api", lambda: SimpleNamespace(runs=lambda project, lazy: known))
-    monkeypatch.setattr("lls.recorder.start_wandb", Mirror)
+    monkeypatch.setattr("lls.training.logger.start_wandb", Mirror)
     monkeypatch.setattr(sys, "argv", ["sync.py", "--output", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(ROOT / "scripts" / "sync.py"), run_name="__main__")

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import lls
-from lls.config import compose, teacher_of
+from lls.config.compose import compose
 from lls.errors import UserError
 from lls.qmatrix import QMatrix
-from lls.runs import Run, execute, identity, needs
+from lls.runs.run import Run, identity, needs, teacher_of
+from lls.training.checkpoint import load
+from lls.training.execute import execute
 
 SHORT = ["train.epochs=2", "train.milestones=[]"]
 
@@ -79,9 +81,9 @@ def test_the_teacher_is_trained_once_and_reused(overrides, capsys):
     assert f"already done: top-1 {teacher.result['top1']:.2f} %" in said
     assert (teacher.folder / "last.pt").read_bytes() == weights
 
-    state = first.load()
+    state = load(first)
     assert not state["method"]
-    assert state["network"].keys() == teacher.load()["network"].keys()
+    assert state["network"].keys() == load(teacher)["network"].keys()
     assert first.result["parameters"] == 61_706
 
 
@@ -117,7 +119,7 @@ def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
 
 
 def test_the_teacher_answers_in_eval_mode_and_without_gradient(overrides):
-    from lls.teacher import lesson
+    from lls.training.teacher import lesson
 
     few = ["network=resnet18", "dataset.size=8", "dataset.subset=samples", "train.batch_size=512"]
     student = run_of("method=kd", *few, "train.epochs=1", *overrides)
@@ -164,7 +166,7 @@ def test_q_of_a_file_teaches(overrides, tmp_path):
     q = q_file(tmp_path / "q.safetensors", [str(d) for d in reversed(range(10))])
     student = run_of("method=lls_st", f"method.q={tmp_path}/q.safetensors", *SHORT, *overrides)
     execute(student)
-    taught = student.load()["method"]["q"]
+    taught = load(student)["method"]["q"]
     assert torch.equal(taught, q.logits.flip(0, 1))  # by the classes' names, whatever their order
     assert not list(tmp_path.glob("runs/digits-lenet-lls-*"))
 
@@ -174,7 +176,7 @@ def test_q_of_all_classes_teaches_a_subset_of_them(overrides, tmp_path):
     line = ["method=lls_st", f"method.q={tmp_path}/q.safetensors", "dataset.subset=classes", *SHORT, *overrides]
     student = run_of(*line)
     execute(student)
-    assert torch.equal(student.load()["method"]["q"], q.logits[:5, :5])
+    assert torch.equal(load(student)["method"]["q"], q.logits[:5, :5])
 
 
 def test_q_of_other_classes(overrides, tmp_path):

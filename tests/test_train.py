@@ -25,12 +25,14 @@ from archives import write
 from filelock import FileLock
 from PIL import Image
 
-from lls import runs
-from lls.config import compose
-from lls.data.batches import TrainBatches
+from lls.config.compose import compose
+from lls.data.in_memory import TrainBatches
 from lls.errors import UserError
 from lls.qmatrix import QMatrix, load_q, save_q
-from lls.runs import Run, execute
+from lls.runs.run import Run
+from lls.training import checkpoint
+from lls.training.checkpoint import restore, save
+from lls.training.execute import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = {"seconds", "eval_seconds", "images_per_second", "finished"}
@@ -124,7 +126,7 @@ def test_digits_to_the_end(method, epochs, least, overrides, capsys):
 
 server = multiprocessing.get_context("forkserver")  # its children find torch imported, and no thread of its started
 server.set_forkserver_preload(
-    ["lls.train", "torch._dynamo", "torchmetrics.functional.classification"]
+    ["lls.training.loop", "torch._dynamo", "torchmetrics.functional.classification"]
 )  # an optimizer imports the second: it takes a second
 
 
@@ -169,15 +171,14 @@ def test_killed_at_five_moments_a_run_ends_as_if_it_never_was(method, overrides,
 
 def stop_after(epoch, monkeypatch, run, how):
     """Train until `how` is raised while the checkpoint after `epoch` is about to be written."""
-    save = Run.save
 
-    def stop(self, state):
+    def stop(of, state):
         if len(state["rows"]) == epoch:
             raise how
-        save(self, state)
+        save(of, state)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "save", stop)
+        patched.setattr("lls.training.loop.save", stop)
         with pytest.raises(type(how)):
             execute(run)
 
@@ -252,7 +253,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(over
     result = execute(run)
     seen = iter([None, result])
     monkeypatch.setattr(Run, "result", property(lambda _: next(seen)))
-    monkeypatch.setattr("lls.runs._train", lambda _: pytest.fail("trained again"))
+    monkeypatch.setattr("lls.training.execute._train", lambda _: pytest.fail("trained again"))
     capsys.readouterr()
     assert execute(run) == result
     assert capsys.readouterr().out.startswith("already done")
@@ -310,7 +311,7 @@ def test_ctrl_c_on_a_terminal(overrides, data, tmp_path):
     assert "Traceback" not in shown
     run = run_of("train.epochs=5000", *overrides)
     kept = int(re.search(r"stopped after epoch (\d+), which is kept in", shown)[1])
-    assert kept == len(run.restore()["rows"]) >= 2
+    assert kept == len(restore(run)["rows"]) >= 2
     assert f"to resume it: python train.py train.epochs=5000 {overrides[0]}" in shown
 
 
@@ -321,7 +322,7 @@ def test_no_synchronisation_inside_an_epoch(overrides, monkeypatch):
     """Reading a number off the device is what makes the host wait for it: twice an epoch for the measures, once for
     the loss, however many steps there are."""
     calls = []
-    monkeypatch.setattr("lls.train.outcome", lambda *_: {})  # which searches, and reads as it goes
+    monkeypatch.setattr("lls.training.loop.outcome", lambda *_: {})  # which searches, and reads as it goes
     monkeypatch.setattr(Run, "finish", lambda *_: None)
     for name in ("item", "__float__", "__int__", "__bool__", "cpu", "tolist", "numpy", "nonzero"):
         original = getattr(torch.Tensor, name)
@@ -386,7 +387,7 @@ def test_no_synchronisation_inside_an_epoch_on_a_gpu(overrides, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is Linux's")
 def test_a_full_disk_is_one_line_and_keeps_what_was_saved(overrides, monkeypatch):
-    run, write, full = run_of("train.epochs=3", *overrides), runs.write_whole, []
+    run, write, full = run_of("train.epochs=3", *overrides), checkpoint.write_whole, []
 
     def fills(path, fill):
         if path.name == "last.pt" and len(full) == 1:
@@ -394,7 +395,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_saved(overrides, monkeypatch
         full.append(1) if path.name == "last.pt" else None
         write(path, fill)
 
-    monkeypatch.setattr(runs, "write_whole", fills)
+    monkeypatch.setattr(checkpoint, "write_whole", fills)
     with pytest.raises(UserError, match=r"no space left on the disk; epoch 1 is kept, and the same command goes on"):
         execute(run)
     monkeypatch.undo()

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from lls.config import compose
-from lls.runs import Run, execute
+from lls.config.compose import compose
+from lls.runs.run import Run
+from lls.training.execute import execute
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from lls.errors import UserError
 
 if TYPE_CHECKING:
-    from lls.data.layouts import Listing
+    from lls.data.download.layouts import Listing
     from lls.data.sources import Images
 
 DECODER = 1  # to be raised when the same files are decoded to other pixels

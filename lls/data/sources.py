@@ -16,10 +16,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lls.data import arrays, layouts, prepare
-from lls.data.layouts import Listing
+from lls.data.download import arrays, layouts, prepare
+from lls.data.download.layouts import Listing
+from lls.data.download.published import TORCHVISION
 from lls.data.pixels import decode, fit_all
-from lls.data.published import TORCHVISION
 from lls.errors import UserError
 
 
@@ -45,7 +45,7 @@ class Source(NamedTuple):
 def find(dataset: DictConfig, folder: Path) -> Source:
     """The source of a dataset's images, without reading any. A tree `folder/<name>/train/CLASS/*` stands in for a named
     dataset's own files. UserError where there is nothing to read, or where it does not fit the dataset."""
-    from lls.build import public_function
+    from lls.config.lookup import public_function
 
     named = public_function(sys.modules[__name__], dataset.source, "dataset.source")
     tree = folder / dataset.name

@@ -2,7 +2,7 @@
 
 import torch
 
-from lls.data.batches import generator
+from lls.data.in_memory import generator
 from lls.data.sources import Images
 from lls.errors import UserError
 

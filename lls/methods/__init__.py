@@ -1,1 +1,1 @@
-"""The paper's methods, one small file each; `lls.build.build_method` finds them by name."""
+"""The paper's methods, one small file each; `lls.training.build.build_method` finds them by name."""

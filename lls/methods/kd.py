@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from lls.divergences import cross_entropy
-from lls.method import Batch, Method, Teacher
+from lls.losses.divergences import cross_entropy
+from lls.methods.base import Batch, Method, Teacher
 
 
 class KD(Method):

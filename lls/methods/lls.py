@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lls.divergences import cross_entropy, entropy, log_mixture
-from lls.method import Batch, Method
-from lls.symmetric_kl import kernel, symmetric_kl
+from lls.losses.divergences import cross_entropy, entropy, log_mixture
+from lls.losses.symmetric_kl import kernel, symmetric_kl
+from lls.methods.base import Batch, Method
 
 # Table 4: which terms each row keeps, in the order H(t, p), H(p, t), -H(p), -H(t).
 ROWS = {

@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from lls.divergences import cross_entropy, kl, log_mixture
-from lls.method import Batch, Method
+from lls.losses.divergences import cross_entropy, kl, log_mixture
+from lls.methods.base import Batch, Method
 
 
 class LLSST(Method):

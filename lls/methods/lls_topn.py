@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lls.divergences import entropy
-from lls.method import Batch, Method
+from lls.losses.divergences import entropy
+from lls.losses.sparse_kl import sparse_symmetric_kl
+from lls.methods.base import Batch, Method
 from lls.methods.lls import ROWS, weights_of
-from lls.sparse_kl import sparse_symmetric_kl
 
 
 class LLSTopN(Method):

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from lls.method import Batch, Method
+from lls.methods.base import Batch, Method
 
 
 class OneHot(Method):

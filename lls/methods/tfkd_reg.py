@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lls.divergences import kl
-from lls.method import Batch, Method
+from lls.losses.divergences import kl
+from lls.methods.base import Batch, Method
 
 CORRECT = 0.99  # the hand-made teacher's probability of the true class
 

@@ -1,0 +1,1 @@
+"""Data sets as they are published: archives, checksums, and one layout of image files each."""

@@ -1,0 +1,1 @@
+"""Losses with their gradients, usable without the rest of the package."""

@@ -1,0 +1,91 @@
+"""The LLS loss in closed form: value and both gradients in one pass, where autograd would need some fifty operations.
+
+With q = softmax(Q_y), t = (1-α) e_y + α q, M = log t - log p and h = t - p + t M, but h_y times α q_y / t_y:
+
+    loss        KL(t ‖ p) + KL(p ‖ t) = Σ_i (t_i - p_i) M_i
+    to z_j      p_j - t_j - p_j (M_j - Σ_i p_i M_i)           Eq. 9, and the reverse KL's, which it leaves out
+    to Q_yj     h_j - q_j Σ_i h_i                             Eqs. 16 and 18
+
+None of them changes when M_i has the same number added for all i, since t - p sums to zero. So M leaves out the log α
+that all entries but the true class's would have. What may underflow stays in log space: nothing is infinite however far
+the logits lie apart. On an NVIDIA GPU two kernels do nearly all of it (lls/losses/symmetric_kl_triton.py).
+"""
+
+import torch
+from torch import Tensor
+
+from lls.device import has_triton
+
+_softmax_backward, _log_softmax_backward = torch._softmax_backward_data, torch._log_softmax_backward_data
+_sum_rows = torch.ops.aten.embedding_dense_backward.default
+
+
+def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5) -> Tensor:
+    """scale · mean over the batch of KL(t ‖ p̂) + KL(p̂ ‖ t): the LLS loss (Eq. 5; with scale ½ Appendix A's).
+
+    logits: `[B, K]`; q: `[K, K]` logits of the soft labels, a row a class; y: `[B]` class indices; alpha in (0, 1].
+    Returns a scalar, differentiable once in logits and q. Rows of absent classes get a gradient of exactly zero.
+    """
+    k = logits.shape[1]
+    if q.shape != (k, k):
+        raise ValueError(f"q of shape {[*q.shape]} for {k} classes: must be {k} x {k}")
+    return _SymmetricKL.apply(logits, q, y, alpha, scale / len(y))
+
+
+def kernel(logits: Tensor) -> str:
+    """What symmetric_kl computes these with: triton or torch."""
+    return "triton" if logits.dtype == torch.float32 and has_triton(logits.device) else "torch"
+
+
+class _SymmetricKL(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
+        ctx.factor, ctx.num_classes = factor, len(q_logits)
+        ctx.fused = kernel(logits) == "triton"
+        if ctx.fused:
+            from lls.losses import symmetric_kl_triton as triton_kl
+
+            loss, to_z, to_q = triton_kl.value_and_gradients(logits, q_logits, y, alpha)
+        else:
+            loss, to_z, to_q = value_and_gradients(logits, q_logits, y, alpha)
+        ctx.save_for_backward(to_z, to_q, y)
+        return loss * factor
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        once("symmetric_kl")
+        to_z, to_q, y = ctx.saved_tensors
+        grad = grad * ctx.factor
+        if ctx.fused:
+            from lls.losses import symmetric_kl_triton as triton_kl
+
+            rows = triton_kl.sum_rows(to_q, y, ctx.num_classes, grad)
+        else:  # an embedding's backward adds up each row in a fixed order: equal runs stay equal to the bit
+            rows = _sum_rows(to_q * grad, y, ctx.num_classes, -1, False)
+        return to_z * -grad, rows, None, None, None
+
+
+def once(name: str) -> None:
+    """RuntimeError where a second derivative is asked for; once_differentiable would cost a twentieth of the loss."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"{name} can be differentiated once: use no create_graph")
+
+
+def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum over the batch of the two divergences, minus its gradient to the logits, and its gradient to the rows
+    Q_y: scalar, `[B, K]`, `[B, K]`. Written for few operations: each costs more than its arithmetic."""
+    at_y, odds = y.unsqueeze(1), (1 - alpha) / alpha
+    log_p, log_q = logits.log_softmax(1), q_logits.index_select(0, y).log_softmax(1)
+    if alpha < 1:  # of t/α
+        q_y = log_q.gather(1, at_y).exp_()
+        t_y = q_y + odds
+        log_t = log_q.scatter(1, at_y, t_y.log())
+    else:
+        log_t = log_q.clone()
+    p, t = log_p.exp(), log_t.exp().mul_(alpha)
+    m, d = log_t.sub_(log_p), t - p
+    h = t.mul_(m).add_(d)
+    if alpha < 1:
+        h.scatter_(1, at_y, h.gather(1, at_y).mul_(q_y).div_(t_y))
+    loss = d.view(-1).dot(m.view(-1))
+    return loss, _softmax_backward(m, p, 1, p.dtype).add_(d), _log_softmax_backward(h, log_q, 1, h.dtype)

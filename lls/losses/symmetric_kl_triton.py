@@ -1,0 +1,69 @@
+"""symmetric_kl.py for an NVIDIA GPU: one kernel for the value and both gradients, one that adds up the rows of Q.
+
+In single operations the launches, not their work, would be the loss's cost. Symbols as there.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+    """As lls.symmetric_kl.value_and_gradients, of float32 logits on a GPU."""
+    (b, k), logits, q_logits, y = logits.shape, logits.contiguous(), q_logits.contiguous(), y.contiguous()
+    losses, to_z, to_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
+    block = triton.next_power_of_2(k)
+    _samples[(b,)](
+        *(logits, q_logits, y, losses, to_z, to_q, k, alpha, (1 - alpha) / alpha),
+        BLOCK=block,
+        num_warps=min(16, max(1, block // 256)),
+    )
+    return losses.sum(), to_z, to_q
+
+
+def sum_rows(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
+    """`[num_classes, K]`: row c is `factor`, a scalar, times the sum of the `rows` `[B, K]` whose y is c."""
+    (b, k), y = rows.shape, y.contiguous()
+    sums, block = rows.new_empty(num_classes, k), min(1024, triton.next_power_of_2(k))
+    _classes[(num_classes, triton.cdiv(k, block))](rows, y, factor, sums, k, B=b, BLOCK=block)
+    return sums
+
+
+@triton.jit
+def _samples(z_at, q_at, y_at, loss_at, to_z_at, to_q_at, k, alpha, odds, BLOCK: tl.constexpr):
+    sample = tl.program_id(0).to(tl.int64)
+    y = tl.load(y_at + sample)
+    column = tl.arange(0, BLOCK)
+    inside, at_y = column < k, column == y
+    log_p, p = _softmax(tl.load(z_at + sample * k + column, mask=inside, other=-float("inf")))
+    log_q, q = _softmax(tl.load(q_at + y * k + column, mask=inside, other=-float("inf")))
+    q_y = tl.sum(tl.where(at_y, q, 0.0), 0)
+    log_t = tl.where(at_y & (odds > 0), tl.log(q_y + odds), log_q)
+    share = tl.where(odds > 0, q_y / (q_y + odds), 1.0)
+    t = alpha * tl.exp(log_t)
+    m, d = tl.where(inside, log_t - log_p, 0.0), t - p
+    h = (d + t * m) * tl.where(at_y, share, 1.0)
+    tl.store(loss_at + sample, tl.sum(d * m, 0))
+    tl.store(to_z_at + sample * k + column, d + p * (m - tl.sum(p * m, 0)), mask=inside)
+    tl.store(to_q_at + sample * k + column, h - q * tl.sum(h, 0), mask=inside)
+
+
+@triton.jit
+def _softmax(logits):
+    logits -= tl.max(logits, 0)
+    weights = tl.exp(logits)
+    total = tl.sum(weights, 0)
+    return logits - tl.log(total), weights / total
+
+
+@triton.jit
+def _classes(rows_at, y_at, factor_at, sums_at, k, B: tl.constexpr, BLOCK: tl.constexpr):
+    of_class = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < k
+    total = tl.zeros([BLOCK], tl.float32)
+    for sample in range(B):  # in their order, without atomics: equal runs stay equal to the bit
+        if tl.load(y_at + sample) == of_class:
+            total += tl.load(rows_at + sample * k + column, mask=inside, other=0.0)
+    tl.store(sums_at + of_class * k + column, total * tl.load(factor_at), mask=inside)

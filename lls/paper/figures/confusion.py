@@ -1,0 +1,42 @@
+"""Figure 4: the confusion matrix of the test images beside the learned Q."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from lls.paper.figures import Figure, lacking
+from lls.paper.figures.page import Drawing, blank, colour_bar, heatmap, sheet
+from lls.paper.figures.qmatrices import probabilities
+from lls.runs.summary import number
+
+
+def draw(figure: Figure) -> Drawing:
+    (panel,) = figure.panels
+    run = panel.run
+    drawing, (pair,) = sheet(1, 2, height=3.45)
+    left, right = pair
+    if said := lacking(run, figure.needs):
+        for axes, name in zip(pair, ("(a) confusions", "(b) learned Q"), strict=True):
+            axes.set_title(name, pad=4)
+            blank(axes, said)
+        return drawing
+    counts, classes = read_confusion(run.folder / "confusion.csv")
+    q, _ = probabilities(run)
+    shares = heatmap(left, 100 * counts / counts.sum(1, keepdims=True), classes, digits=0, plain_diagonal=True)
+    colour_bar(left, shares, "%")
+    colour_bar(right, heatmap(right, q, classes, ylabels=False), "$Q_{yj}$")
+    left.set_title(f"(a) confusions, top-1 {number(run.result, 'top1', '.2f', ' %')}", pad=4)
+    rank = run.result.get("q_confusion")
+    right.set_title("(b) learned Q" + (f", rank correlation with (a) {rank:.2f}" if rank is not None else ""), pad=4)
+    left.set_ylabel("true class")
+    left.set_xlabel("predicted class")
+    right.set_xlabel("class that the label is shared with")
+    return drawing
+
+
+def read_confusion(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Counts `[K, K]`, true class down, predicted class across; and the classes."""
+    with open(path, newline="", encoding="utf-8") as file:
+        (_, *classes), *rows = csv.reader(file)
+    return np.array([[int(count) for count in row[1:]] for row in rows]), classes

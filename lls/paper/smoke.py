@@ -1,0 +1,119 @@
+"""Every run in a small form: tables and figures end to end in minutes on two CPU cores (`SMOKE=1`).
+
+A data set becomes a few generated images a class, under its own name and class names; a network a narrow one of the
+same layers; the schedule two epochs. What comes out means nothing but that every part works. It lies in outputs/smoke.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from lls.config.assemble import GROUPS, parse
+
+OUTPUT = "outputs/smoke"
+LISTS = Path(__file__).parents[1] / "data" / "download" / "lists"
+SMALL = {"train.epochs": "2", "train.lr": "0.01"}
+MACHINE = {"output": OUTPUT, "data": f"{OUTPUT}/data", "wandb": "disabled", "device": "cpu", "workers": "0"}
+FILES = ("imagenet100", "cub200", "flowers102")  # data sets of images above 64x64, which are streamed
+DEEP = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2")
+# Not narrower: in a channels_last 1x1 convolution of 4 channels with stride 2, oneDNN of PyTorch 2.11 writes beyond its
+# memory on CPUs with AVX2 and no AVX-512.
+NARROW = "network.width=0.125"
+
+
+def overrides(texts: Sequence[str]) -> list[str]:
+    """The overrides of a run's small form: those of the run and, over them, what makes it small. `machine.*` stay."""
+    said = dict(text.partition("=")[::2] for text in texts)
+    dataset, network = said.get("dataset", "digits"), said.get("network")
+    few = dataset in ("svhn", "cifar10", "fashionmnist", "animals10n")  # classes, and so images
+    more = SMALL | {"train.batch_size": "20" if few else "40"}
+    if dataset in FILES:
+        more |= {"dataset.size": "72", "dataset.resize": "80"}
+        if dataset != "imagenet100":
+            more["dataset.pretrained"] = "null"
+    elif network in DEEP:
+        more["dataset.size"] = "16"
+    if network in DEEP:
+        more["network.width"] = NARROW.partition("=")[2]
+    teacher = said.get("method.teacher.network", network)
+    if said.get("method", "").startswith(("kd", "lls_st", "tfkd_self")) and teacher in DEEP:
+        given = parse([f"x={said.get('method.teacher.overrides', '[]')}"])[0].value()
+        more["method.teacher.overrides"] = str([*given, NARROW])
+    machine = {f"machine.{key}": value for key, value in MACHINE.items()}
+    groups = [key for key in GROUPS if key in said]
+    ordered = {key: said[key] for key in groups} | machine | said | more
+    return [f"{key}={value}" for key, value in ordered.items()]
+
+
+def class_names(dataset: str) -> list[str]:
+    """A data set's own class names. `/` is no part of a folder's name: T-shirt-top."""
+    if dataset == "imagenet100":
+        return (LISTS / "imagenet100_kaggle.txt").read_text().splitlines()
+    if dataset in ("tinyimagenet", "cub200"):
+        return (LISTS / f"{dataset}.txt").read_text().splitlines()
+    if dataset == "cifar100":
+        from lls.data.superclasses import CIFAR100
+
+        return [name for group in CIFAR100.values() for name in group.split()]
+    if dataset == "flowers102":
+        from torchvision.datasets import Flowers102
+
+        return list(Flowers102.classes)
+    from lls.data.download.layouts import ANIMALS
+
+    return {
+        "svhn": list("0123456789"),
+        "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+        "fashionmnist": [
+            "T-shirt-top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ],
+        "animals10n": ANIMALS,
+    }[dataset]
+
+
+def each(classes: int) -> tuple[int, int]:
+    """Images of a class, in training and test."""
+    return max(2, 60 // classes), max(1, 20 // classes)
+
+
+def images(classes: int) -> tuple[int, int]:
+    """All images of a data set, in training and test."""
+    train, test = each(classes)
+    return classes * train, classes * test
+
+
+def make_data(root: Path = Path(OUTPUT) / "data") -> None:
+    """Write the images of every data set that is not there yet: `root/NAME/{train,test}/CLASS/*.png`, each whole or not
+    at all. A class is a colour and a stripe, so that something can be learned."""
+    import numpy as np
+    from PIL import Image
+
+    for dataset in ("svhn", "cifar10", "fashionmnist", "cifar100", "tinyimagenet", "animals10n", *FILES):
+        target, building = root / dataset, root / f".{dataset}.{os.getpid()}"
+        if target.is_dir():
+            continue
+        names, random = class_names(dataset), np.random.default_rng(0)
+        side = 80 if dataset in FILES else 28 if dataset == "fashionmnist" else 32
+        for label, name in enumerate(names):
+            pattern = random.integers(40, 216, 3) + 30 * np.sin(np.arange(side) * (1 + label % 7) / 4)[:, None, None]
+            for split, count in zip(("train", "test"), each(len(names)), strict=True):
+                folder = building / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                for i in range(count):
+                    pixels = (pattern + random.normal(0, 25, (side, side, 3))).clip(0, 255).astype(np.uint8)
+                    image = Image.fromarray(pixels).convert("L" if dataset == "fashionmnist" else "RGB")
+                    image.save(folder / f"{i}.png", compress_level=1)
+        try:
+            building.rename(target)
+        except OSError:  # another process was first
+            shutil.rmtree(building)

@@ -1,0 +1,117 @@
+"""What a method costs in time: steps of several methods that take turns in one process, on one resident set of images.
+
+Only such a pairing compares methods: runs of a sweep that share a machine, or follow each other on it, do not.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from lls.files import write_whole
+from lls.paper.tables.cost import classes_of, images_of
+from lls.runs.provenance import commit
+from lls.runs.run import Run
+from lls.training.schedule import schedule
+
+WARM_UP = 5  # rounds, in which a network is compiled and a step becomes a CUDA graph
+TURN = 20  # steps of a turn on a GPU, since training does not wait for each
+
+
+def measure(runs: Sequence[Run], rounds: int) -> Path:
+    """Time a training step of each of `runs`, which differ in their methods alone, in `rounds` rounds after some to
+    warm up, and write the seconds. Images are random; a step is crop, flip, forward, loss, backward and update, as
+    training computes them here."""
+    import torch
+
+    from lls.data.in_memory import TrainBatches
+    from lls.device import environment_info, keep_memory, resolve_compute, select_device, set_precision, synchronizer
+    from lls.training.build import build_method, build_network
+    from lls.training.step import step_of
+
+    cfg = runs[0].cfg
+    data, device, classes = cfg.dataset, select_device(cfg.machine.device), classes_of(runs[0])
+    how = resolve_compute(cfg.machine, device, _steps(runs[0]))
+    set_precision(how.precision, device)
+    keep_memory(device)
+    turn = TURN if device.type == "cuda" else 1
+    n = cfg.train.batch_size * max(2, turn)
+    images = torch.randint(0, 256, (n, data.size, data.size, data.channels), dtype=torch.uint8)
+    batches = TrainBatches(
+        images,
+        torch.randint(0, classes, (n,)),
+        batch_size=cfg.train.batch_size,
+        seed=cfg.seed,
+        crop_padding=data.crop_padding,
+        padding_mode=data.padding_mode,
+        flip=data.flip,
+        mean=list(data.mean),
+        std=list(data.std),
+        device=device,
+    )
+    steps = []
+    for run in runs:
+        net = build_network(run.cfg.network, classes, data.channels, data.size).train()
+        steps.append(step_of(run.cfg, net, build_method(run.cfg.method, classes), how, device))
+        steps[-1].set_lr(cfg.train.lr / 100)
+
+    wait = synchronizer(device)
+
+    def took(step, epoch: int) -> float:
+        started = time.perf_counter()
+        for x, y in islice(batches.epoch(epoch), turn):
+            step(x, [(y, 1.0)])
+        wait()
+        return (time.perf_counter() - started) / turn
+
+    seconds: dict[str, list[float]] = {run.cfg.method.name: [] for run in runs}
+    for epoch in range(rounds + WARM_UP):
+        turns = list(zip(seconds.values(), steps, strict=True))
+        for own, step in turns if epoch % 2 else turns[::-1]:  # nobody is always first
+            own.append(round(took(step, epoch), 6))
+    found = {
+        "dataset": cfg.dataset.name,
+        "network": OmegaConf.to_container(cfg.network, resolve=True),
+        "batch_size": cfg.train.batch_size,
+        "size": data.size,
+        **environment_info(how, device),
+        "commit": commit(),
+        "seconds_of_a_step": {name: own[WARM_UP:] for name, own in seconds.items()},
+    }
+    path = _path(runs[0])
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps(found, indent=1) + "\n"))
+    return path
+
+
+def minutes(run: Run) -> list[float]:
+    """Minutes that a run's training steps take, without evaluation, by each round of the paired measurement of its
+    network; none where there is no such measurement."""
+    seconds = _read(run).get("seconds_of_a_step", {}).get(run.cfg.method.name, [])
+    return [second * _steps(run) / 60 for second in seconds]
+
+
+def _steps(run: Run) -> int:
+    """Of a run's whole training; 0 where the number of images is not known."""
+    images = images_of(run) or (0, 0)
+    return images[0] // run.cfg.train.batch_size * schedule(run.cfg.train, run.cfg.budget).epochs
+
+
+def device(run: Run) -> str | None:
+    """Where that measurement was made; None where there is none."""
+    found = _read(run)
+    return f"{found['device']}, {found['precision']}" if found else None
+
+
+def _read(run: Run) -> dict:
+    try:
+        return json.loads(_path(run).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _path(run: Run) -> Path:
+    cfg = run.cfg
+    return Path(cfg.machine.output) / "timing" / f"{cfg.dataset.name}-{cfg.network.name}.json"

@@ -1,0 +1,1 @@
+"""A run: its identity, its folder, and what the files in it hold."""

@@ -1,0 +1,67 @@
+"""From a config group's node to the object it names.
+
+A yaml names a module or a function of this package and gives its other keys. No registry is edited to add one, and no
+config, wherever it comes from, can name code outside these places.
+"""
+
+import importlib
+import inspect
+import re
+from types import ModuleType
+
+from omegaconf import DictConfig, OmegaConf
+
+from lls.config.lookup import call, public_function
+from lls.data.augment import Augmentation
+from lls.errors import UserError
+from lls.methods.base import Method
+from lls.networks.models import Network
+
+
+def build_method(cfg: DictConfig, num_classes: int, **lesson) -> Method:
+    """The Method that configs/method/<name>.yaml names, with its other keys; `lesson` is what its teacher gives it
+    (lls/training/teacher.py), in place of the keys that say who that is. UserError for a value it refuses."""
+    keys = OmegaConf.to_container(cfg, resolve=True)
+    name = keys.pop("name", "")
+    if keys.pop("teacher", None) is not None:
+        keys |= lesson
+    if not re.fullmatch(r"[a-z]\w*", name):
+        raise UserError(f"method.name={name}: not a name")
+    try:
+        module = importlib.import_module(f"lls.methods.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"lls.methods.{name}":
+            raise
+        raise UserError(f"method.name={name}: there is no lls/methods/{name}.py") from None
+    return call(_method_class(module), "method", num_classes=num_classes, **keys)
+
+
+def build_network(cfg: DictConfig, num_classes: int, channels: int, size: int) -> Network:
+    """The network of configs/network/<name>.yaml for images `[channels, size, size]`, with random weights, whatever it
+    is to start from (lls/networks/pretrained.py). UserError where it can't be."""
+    from lls.networks import models as networks
+
+    keys = OmegaConf.to_container(cfg, resolve=True)
+    keys.pop("name")
+    keys.pop("weights", None)
+    builder = public_function(networks, keys.pop("family"), "network.family")
+    return call(builder, "network", num_classes=num_classes, channels=channels, size=size, **keys)
+
+
+def build_augmentation(cfg: DictConfig) -> Augmentation:
+    """The augmentation of configs/augment/<name>.yaml, with its other keys. UserError for a value it refuses."""
+    from lls.data import augment
+
+    keys = OmegaConf.to_container(cfg, resolve=True)
+    return call(public_function(augment, keys.pop("name"), "augment.name"), "augment", **keys)
+
+
+def _method_class(module: ModuleType) -> type[Method]:
+    own = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        raise TypeError(f"{module.__name__} must define one Method, not {len(own)}")
+    return own[0]

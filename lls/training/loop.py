@@ -1,0 +1,157 @@
+"""The only training loop. What differs between methods, networks and data sets is behind their interfaces."""
+
+import math
+import time
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from lls.data.augment import Augmentation
+from lls.data.loaders import feed
+from lls.data.sources import Source, find
+from lls.data.subset import kept_classes
+from lls.device import ComputeSettings, environment_info, keep_memory, resolve_compute, select_device, set_precision
+from lls.errors import Diverged, UserError
+from lls.methods.base import Method
+from lls.networks.models import Network
+from lls.networks.pretrained import start_from
+from lls.runs.provenance import commit
+from lls.runs.run import Run
+from lls.runs.schema import Row, check_written
+from lls.runs.summary import failure_in_words
+from lls.training.build import build_augmentation, build_method, build_network
+from lls.training.checkpoint import Saver, resume, save, state_of
+from lls.training.evaluate import evaluate
+from lls.training.logger import Recorder
+from lls.training.metrics import q_measures
+from lls.training.progress import Progress
+from lls.training.result import now, outcome
+from lls.training.schedule import schedule
+from lls.training.step import Divergence, Step, epoch, step_of
+from lls.training.teacher import lesson, stand_in
+
+
+class Prepared(NamedTuple):
+    """What a run needs, as far as it can be had without reading an image."""
+
+    device: torch.device
+    source: Source
+    net: Network
+    method: Method
+    augmentation: Augmentation
+
+
+def prepare(run: Run) -> Prepared:
+    """Build everything a run's configuration names. UserError for a device, data set, network or method that can't be
+    had. A method that is taught gets a stand-in for its lesson."""
+    cfg = run.cfg
+    device = select_device(cfg.machine.device)
+    set_precision(cfg.machine.precision, device)
+    source = find(cfg.dataset, Path(cfg.machine.data))
+    num_classes = kept_classes(source.num_classes, cfg.dataset.subset)
+    torch.manual_seed(cfg.seed)
+    net = build_network(cfg.network, num_classes, cfg.dataset.channels, cfg.dataset.size)
+    start_from(net, cfg.network, cfg.dataset.channels, Path(cfg.machine.data))
+    method = build_method(cfg.method, num_classes, **stand_in(cfg.method, num_classes))
+    try:
+        method.prepare(net)
+    except ValueError as error:
+        raise UserError(f"method.{error}") from None
+    return Prepared(device, source, net, method, build_augmentation(cfg.augment))
+
+
+def train(run: Run, prepared: Prepared) -> dict:
+    """Train a prepared run to its end, from its checkpoint if it has one, and leave its result. Returns the result.
+
+    Its teacher, if it has one, is finished."""
+    cfg, plan = run.cfg, schedule(run.cfg.train, run.cfg.budget)
+    device, source, net, method, augmentation = prepared
+    images = feed(cfg, source, device)
+    if taught := lesson(run, images.classes, device):
+        method = build_method(cfg.method, len(images.classes), **taught)
+    batches, test = images.train(augmentation.pixels), images.plain("test")
+    how = resolve_compute(cfg.machine, device, plan.epochs * len(batches))
+    step = step_of(cfg, net, method, how, device)
+
+    torch.manual_seed(cfg.seed)  # whatever the teacher drew
+    keep_memory(device)  # now: what reading the data took for a while has been given back
+    run.write_config()
+    rows, commits, compute = resume(run, net, method, step.optimizer)
+    commits = list(dict.fromkeys([*commits, commit()]))
+    first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
+    print(f"{run.id}: {plan.epochs} epochs on {device}{f', {first} of them done' if first else ''}", flush=True)
+    with (
+        images,
+        Recorder(run, rows) as recorder,
+        Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress,
+        Saver(partial(save, run), device) as saver,
+    ):
+        for number in range(first, plan.epochs):
+            started = time.perf_counter()
+            step.set_lr(plan.lr(number))
+            net.train()
+            epoch(step, batches.epoch(number), augmentation.mix, progress.step)
+            method.end_epoch()
+            of_training, trained = step.measures(), time.perf_counter()
+            if of_training.divergence is not None:
+                raise _diverged(run, number + 1, "loss", of_training.divergence, plan.lr(number), commits)
+            row = {
+                "epoch": number + 1,
+                "lr": plan.lr(number),
+                "loss": of_training.loss,
+                "train_cross_entropy": of_training.cross_entropy,
+                "train_top1": of_training.top1,
+                **evaluate(net, test, how.precision),
+                **q_measures(method.q_logits()),
+                "seconds": trained - started,
+                "eval_seconds": time.perf_counter() - trained,
+                "images_per_second": per_epoch / (trained - started),
+            }
+            if (measure := next((key for key, value in row.items() if not math.isfinite(value)), None)) is not None:
+                last = Divergence(len(batches), of_training.loss, of_training.largest_logit)
+                raise _diverged(run, number + 1, measure, last, plan.lr(number), commits)
+            check_written(row, Row)
+            compute = _extended(compute, _computed(step, how, device))
+            saver.save(state_of(net, method, step.optimizer, [*recorder.rows, row], images.classes, commits, compute))
+            recorder.log(row)
+            progress.epoch(row)
+        saver.wait()
+        about = {"commit": _joined(commits), "compute": compute, "images": images.fingerprint}
+        result = outcome(run, recorder, net, method, images.classes, test, how.precision, about)
+        # a finished run needs its weights, not its momentum
+        save(run, state_of(net, method, None, recorder.rows, images.classes, commits, compute))
+        run.finish(result)
+    return result
+
+
+def _joined(commits: list[str | None]) -> str:
+    """`none` for code outside git."""
+    return ", ".join(name or "none" for name in commits)
+
+
+def _extended(compute: list[dict], now: dict) -> list[dict]:
+    """The stretches of epochs (lls.schema.Compute) with one more epoch."""
+    *earlier, last = compute or [{"epochs": 0} | now]
+    if last != now | {"epochs": last["epochs"]}:
+        earlier, last = compute, now | {"epochs": 0}
+    return [*earlier, last | {"epochs": last["epochs"] + 1}]
+
+
+def _computed(step: Step, how: ComputeSettings, device: torch.device) -> dict:
+    """How the last epoch was computed."""
+    used = how._replace(compile=step.compiled, graph=step.captured)
+    about = environment_info(used, device) | {"loss_kernel": step.loss_kernel}
+    return {key: value for key, value in about.items() if key != "versions"}
+
+
+def _diverged(
+    run: Run, epoch: int, measure: str, divergence: Divergence, lr: float, commits: list[str | None]
+) -> Diverged:
+    """Write failed.json. Returns the error to be raised."""
+    loss, largest = (x if math.isfinite(x) else str(x) for x in (divergence.loss, divergence.largest_logit))
+    failed = {"id": run.id, "epoch": epoch, "step": divergence.step, "measure": measure, "loss": loss}
+    failed |= {"largest_logit": largest, "lr": lr, "commit": _joined(commits)}
+    run.fail(failed | {"finished": now()})
+    return Diverged(f"{run.id}: {failure_in_words(failed)}; a lower train.lr may help")
