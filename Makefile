@@ -81,10 +81,10 @@ report: .venv/ready ## one page of it all: outputs/report.html
 	@$(BIN)/python scripts/report.py
 
 bench: .venv/ready ## measure how fast this is, on a machine that does nothing else; ARGS="loops losses startup images runs"
-	@$(BIN)/python scripts/bench.py $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
-lint: .venv/ready ## check style and formatting
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: .venv/ready ## check style, formatting and the direction of imports
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
 
 clean: ## remove .venv and caches; data and outputs stay
 	rm -rf .venv .pytest_cache .ruff_cache lls.egg-info

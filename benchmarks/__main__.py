@@ -1,4 +1,4 @@
-"""Measure how fast this is: python scripts/bench.py [loops losses startup images runs] [--rounds N]
+"""Measure how fast this is: python -m benchmarks [loops losses startup images runs] [--rounds N]
 
 loops     an epoch beside the network's bare step, and beside torchvision's and timm's loops
 losses    each method's loss beside label smoothing's and beside a training step

@@ -22,9 +22,9 @@ from lls.config.compose import compose
 from lls.data.augment import none
 from lls.data.in_memory import TrainBatches
 from lls.device import ComputeSettings, keep_memory, resolve_compute, select_device, set_precision, synchronizer
-from lls.training.build import build_method, build_network
+from lls.training.build import build_method, build_network, step_of
 from lls.training.progress import Progress
-from lls.training.step import Step, epoch, step_of
+from lls.training.step import Step, epoch
 
 WORKERS = 2  # as in PyTorch's tutorials
 

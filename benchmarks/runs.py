@@ -21,8 +21,9 @@ from lls.device import resolve_compute, select_device, set_precision, synchroniz
 from lls.launch.mps import shared
 from lls.launch.slots import Slot
 from lls.paper.tables.cost import IMAGES
+from lls.training.cuda_graph import Recorded
 from lls.training.schedule import schedule
-from lls.training.step import Recorded, epoch
+from lls.training.step import epoch
 
 STEADY = 3.0  # seconds to be timed on a GPU, at least
 PATIENCE = 180  # seconds that one of several processes waits for the others to be ready

@@ -59,7 +59,7 @@ def test_the_readmes_file_map_is_whole_and_its_links_exist():
     named = set(re.findall(r"\b(?:lls/\w+(?:\.py|/)|(?<=^ {4})[a-z]+(?:\.py|/))", tree, re.M))
     packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("lls/*/__init__.py")}
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("lls/*.py")} - {"lls/__init__.py"}
-    top = {"train.py", "configs/", "scripts/", "data/", "outputs/", "tests/"}
+    top = {"train.py", "configs/", "benchmarks/", "scripts/", "data/", "outputs/", "tests/"}
     assert named == packages | modules | top
     assert not {path.name for path in ROOT.glob("scripts/*.py")} - set(re.findall(r"\w+\.py", tree))
     linked = ["".join(pair) for pair in re.findall(r"\]\(([^)h#][^)]*)\)|src=\"([^\"]+)\"", README)]

@@ -13,9 +13,11 @@ import lls.device
 from lls.config.compose import compose
 from lls.device import ComputeSettings, has_triton, resolve_compute, set_precision
 from lls.networks.models import lenet
-from lls.training.build import build_method
+from lls.training import cuda_graph
+from lls.training.build import build_method, step_of
 from lls.training.checkpoint import Saver, _on_cpu
-from lls.training.step import Recorded, Step, _Tape, step_of
+from lls.training.cuda_graph import Recorded, _Tape
+from lls.training.step import Step
 
 B, K = 16, 10
 PARTS = ("net", "method", "optimizer")
@@ -162,17 +164,16 @@ def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
 def test_a_recording_that_did_end_is_let_go(fake_cuda, monkeypatch):
     """Its memory is given back by the graph's own end, which nothing may put off."""
     from lls.methods.lls import LLS
-    from lls.training import step as steps
 
     def refuses(*_):
         raise RuntimeError("not currently recording to mempool_id")
 
-    asked, before = [], len(steps._unended)
+    asked, before = [], len(cuda_graph._unended)
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", refuses)
     monkeypatch.setattr(LLS, "static", property(lambda self: asked.append(1) or len(asked) != 5))
     trained(Recorded)
     assert not fake_cuda
-    assert len(steps._unended) == before
+    assert len(cuda_graph._unended) == before
 
 
 @pytest.mark.parametrize(("first", "then"), [(Recorded, Step), (Step, Recorded), (Recorded, Recorded)])

@@ -1,4 +1,4 @@
-"""From a config group's node to the object it names.
+"""From a configuration to the objects it names: method, network, augmentation, step.
 
 A yaml names a module or a function of this package and gives its other keys. No registry is edited to add one, and no
 config, wherever it comes from, can name code outside these places.
@@ -9,13 +9,17 @@ import inspect
 import re
 from types import ModuleType
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lls.config.lookup import call, public_function
 from lls.data.augment import Augmentation
+from lls.device import ComputeSettings
 from lls.errors import UserError
 from lls.methods.base import Method
 from lls.networks.models import Network
+from lls.training.cuda_graph import Recorded
+from lls.training.step import Step
 
 
 def build_method(cfg: DictConfig, num_classes: int, **lesson) -> Method:
@@ -65,3 +69,20 @@ def _method_class(module: ModuleType) -> type[Method]:
     if len(own) != 1:
         raise TypeError(f"{module.__name__} must define one Method, not {len(own)}")
     return own[0]
+
+
+def step_of(cfg: DictConfig, net: Network, method: Method, how: ComputeSettings, device: torch.device) -> Step:
+    """The step of a configuration's run: network and method go to the device, with SGD as Appendix I has it."""
+    net.to(device, memory_format=torch.channels_last)
+    method.to(device)
+    train = cfg.train
+    optimizer = torch.optim.SGD(
+        [{"params": list(net.parameters())}, *method.param_groups(train.weight_decay)],
+        lr=train.lr,
+        momentum=train.momentum,
+        weight_decay=train.weight_decay,
+        nesterov=train.nesterov,
+        fused=True,
+    )
+    kind = Recorded if how.graph else Step
+    return kind(net, method, optimizer, precision=how.precision, compile=how.compile, clip_norm=train.clip_norm)

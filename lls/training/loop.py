@@ -21,7 +21,7 @@ from lls.runs.provenance import commit
 from lls.runs.run import Run
 from lls.runs.schema import Row, check_written
 from lls.runs.summary import failure_in_words
-from lls.training.build import build_augmentation, build_method, build_network
+from lls.training.build import build_augmentation, build_method, build_network, step_of
 from lls.training.checkpoint import Saver, resume, save, state_of
 from lls.training.evaluate import evaluate
 from lls.training.logger import Recorder
@@ -29,7 +29,7 @@ from lls.training.metrics import q_measures
 from lls.training.progress import Progress
 from lls.training.result import now, outcome
 from lls.training.schedule import schedule
-from lls.training.step import Divergence, Step, epoch, step_of
+from lls.training.step import Divergence, Step, epoch
 from lls.training.teacher import lesson, stand_in
 
 

@@ -1,6 +1,6 @@
 """Figure 7: top-1 against α, one panel a data set."""
 
-from lls.paper.figures import Figure, lacking
+from lls.paper.figures.declaration import Figure, lacking
 from lls.paper.figures.page import COLOURS, Drawing, blank, sheet
 from lls.runs.schema import NOT_RECORDED
 

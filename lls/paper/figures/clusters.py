@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from lls.paper.figures import Figure, lacking
+from lls.paper.figures.declaration import Figure, lacking
 from lls.paper.figures.features import Embedded, clusters, embedded, read_clusters, row_normalised, variation
 from lls.paper.figures.page import COLOURS, MARKERS, Drawing, blank, colour_bar, heatmap, sheet
 from lls.runs.summary import number

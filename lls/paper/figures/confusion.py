@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lls.paper.figures import Figure, lacking
+from lls.paper.figures.declaration import Figure, lacking
 from lls.paper.figures.page import Drawing, blank, colour_bar, heatmap, sheet
 from lls.paper.figures.qmatrices import probabilities
 from lls.runs.summary import number

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
-from lls.paper.figures import Figure
+from lls.paper.figures.declaration import Figure
 
 WIDTH = 5.5  # inches: the text width of the paper's style, so that type has its true size
 DPI = 250

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from lls.paper.figures import Figure, Panel, lacking
+from lls.paper.figures.declaration import Figure, Panel, lacking
 from lls.paper.figures.page import MAP, Drawing, blank, colour_bar, heatmap, sheet
 from lls.runs.run import Run
 

@@ -2,8 +2,8 @@
 
 Below a panel: the cosine distance of the first two classes' centres, their mean distance to the third, their ratio."""
 
-from lls.paper.figures import Figure, lacking
 from lls.paper.figures.clusters import scatter, thinned, tsne
+from lls.paper.figures.declaration import Figure, lacking
 from lls.paper.figures.features import clusters, embedded
 from lls.paper.figures.page import Drawing, blank, sheet
 

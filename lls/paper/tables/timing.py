@@ -29,8 +29,7 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
 
     from lls.data.in_memory import TrainBatches
     from lls.device import environment_info, keep_memory, resolve_compute, select_device, set_precision, synchronizer
-    from lls.training.build import build_method, build_network
-    from lls.training.step import step_of
+    from lls.training.build import build_method, build_network, step_of
 
     cfg = runs[0].cfg
     data, device, classes = cfg.dataset, select_device(cfg.machine.device), classes_of(runs[0])
