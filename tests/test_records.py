@@ -286,6 +286,8 @@ def test_again_trains_a_finished_run_from_its_start(overrides):
     assert again["nll"] == first["nll"]
     assert len(rows(run)) == 3
     assert "again: false" in (run.folder / "config.yaml").read_text()
+    run.forget()
+    assert sorted(path.name for path in run.folder.iterdir()) == [".lock", "config.yaml"]
 
 
 def test_again_keeps_what_there_is_until_training_begins(overrides, data, tmp_path, monkeypatch):
@@ -299,6 +301,14 @@ def test_again_keeps_what_there_is_until_training_begins(overrides, data, tmp_pa
         "lls.training.execute.execute_teacher", lambda *_: (_ for _ in ()).throw(UserError("no such teacher"))
     )
     with pytest.raises(UserError, match="no such teacher"):
+        execute(Run(changed(run.cfg, ["machine.again=true"])))
+    monkeypatch.undo()
+
+    def refuse_images(*_):
+        raise UserError("can't be fetched")
+
+    monkeypatch.setattr("lls.training.loop.feed", refuse_images)
+    with pytest.raises(UserError, match="can't be fetched"):
         execute(Run(changed(run.cfg, ["machine.again=true"])))
     assert run.result == {"top1": 90.0}
     assert (run.folder / "last.pt").read_bytes() == b"weights"

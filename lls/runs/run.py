@@ -105,6 +105,11 @@ class Run:
     def begun(self) -> bool:
         return (self.folder / "config.yaml").exists()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is done or has diverged."""
+        return self.has("result.json") or self.has("failed.json")
+
     def has(self, name: str | None) -> bool:
         """Whether the folder holds this file; True for None."""
         return name is None or (self.folder / name).exists()
@@ -138,9 +143,17 @@ class Run:
         write_whole(self.folder / name, lambda temporary: temporary.write_text(text))
 
     def forget(self) -> None:
-        """Remove what marks the run as done or diverged, its rows and its checkpoint: it begins anew."""
-        marks = ("failed.json", "result.json")  # last: killed before, it is removed again
-        for name in ("last.pt", "metrics.jsonl", *marks):
+        """Remove what training left, so that the run begins anew."""
+        left = (
+            "last.pt",
+            "metrics.jsonl",
+            "predictions.npz",
+            "confusion.csv",
+            "q.safetensors",
+            "q.png",
+            "clusters.json",
+        )
+        for name in (*left, "failed.json", "result.json"):  # the marks last: killed before, all is removed again
             (self.folder / name).unlink(missing_ok=True)
 
 

@@ -60,8 +60,6 @@ def _train(run: Run) -> dict:
         prepared = prepare(run)
         if teacher := needs(run):
             execute_teacher(teacher, lesson_file(run))
-        if run.cfg.machine.get("again", False) and (run.has("result.json") or run.has("failed.json")):
-            run.forget()
         return train(run, prepared)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -77,6 +77,8 @@ def train(run: Run, prepared: Prepared) -> dict:
 
     torch.manual_seed(cfg.seed)  # whatever the teacher drew
     keep_memory(device)  # now: what reading the data took for a while has been given back
+    if cfg.machine.get("again", False) and run.ended:
+        run.forget()  # not before: now all that training needs is there
     run.write_config()
     rows, commits, compute = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, commit()]))
