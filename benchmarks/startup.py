@@ -12,10 +12,10 @@ from benchmarks.rounds import Spread
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_STEP = """
 import os, runpy
-import lls.progress
+from lls.training.progress import Progress
 def step(self):
     os._exit(0)
-lls.progress.Progress.step = step
+Progress.step = step
 runpy.run_path("train.py", run_name="__main__")
 """
 

@@ -1,6 +1,6 @@
 """Archives of every data set in the layout they are distributed in, of few and small images.
 
-write("cub200", folder, monkeypatch) puts them where data/README.md wants them, and has lls.data.published and
+write("cub200", folder, monkeypatch) puts them where data/README.md wants them, and has lls.data.download.published and
 torchvision take them for the published ones: their MD5s and their counts. With `url`, they are said to be fetched from
 there. Images are of one colour, which tells the label (label_of); class 0 begins with a grey image, 1 with a CMYK one.
 """

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import images, loops, losses, rounds, runs
+from benchmarks import images, loops, losses, rounds, runs, startup
 from benchmarks.apart import Apart
 from benchmarks.record import Goal, Record, markdown
 from benchmarks.rounds import Spread, alternate
@@ -191,3 +191,10 @@ def test_ratios_are_kept_and_compared(tmp_path):
 def test_the_tracked_reports_say_what_the_tracked_ratios_are():
     for path in (Path(__file__).parent.parent / "outputs" / "bench").glob("*.json"):
         assert path.with_suffix(".md").read_text() == markdown(json.loads(path.read_text()))
+
+
+def test_start_up_ends_with_the_first_training_step(tmp_path):
+    startup._run(["-c", startup.FIRST_STEP, f"machine.output={tmp_path}", "machine.wandb=disabled"])
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "config.yaml").exists()
+    assert not (folder / "last.pt").exists()

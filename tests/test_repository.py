@@ -66,6 +66,31 @@ def test_the_readmes_file_map_is_whole_and_its_links_exist():
     assert not [name for name in linked if not (ROOT / name).exists()]
 
 
+def test_what_texts_name_exists():
+    """Every path and every dotted name of the package in code, configurations and documents."""
+    folders = ("lls", "benchmarks", "scripts", "configs")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    missing = []
+    for file in [*files, *(ROOT / name for name in ("train.py", "README.md", "data/README.md"))]:
+        text = file.read_text()
+        for path in re.findall(r"(?<![\w./-])(?:lls|benchmarks|scripts)/[\w/]+(?:\.py\b)?", text):
+            if "NAME" not in path and not (ROOT / path).exists():
+                missing.append((file.name, path))
+        for name in re.findall(r"(?<![\w./-])(?!lls\.yaml)(?:lls|benchmarks)(?:\.[a-zA-Z]\w*)+", text):
+            if not exists(name):
+                missing.append((file.name, name))
+    assert not missing
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module of the tree, or what follows the module is a word in its file."""
+    place, parts = ROOT, name.split(".")
+    while parts and (place / parts[0]).is_dir():
+        place /= parts.pop(0)
+    module = place / f"{parts.pop(0)}.py" if parts and (place / f"{parts[0]}.py").exists() else place / "__init__.py"
+    return not parts or re.search(rf"\b{parts[0]}\b", module.read_text()) is not None
+
+
 def test_the_readmes_results_are_those_of_the_tracked_runs():
     """python scripts/runs.py --readme writes them."""
     script = runpy.run_path(str(ROOT / "scripts" / "runs.py"))

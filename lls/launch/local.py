@@ -33,7 +33,7 @@ class Process(NamedTuple):
 
 
 def run_here(tasks: Sequence[Task], slots: Sequence[Slot], time_limit: float | None) -> list[Failure]:
-    """Train tasks, one in each slot at a time. Returns those that failed; see lls.runner.start."""
+    """Train tasks, one in each slot at a time. Returns those that failed; see lls.launch.start.start."""
     free, running = list(slots), []
     deadline = float("inf") if time_limit is None else time.monotonic() + time_limit
     server = _server()

@@ -48,7 +48,7 @@ class Job(submitit.helpers.Checkpointable):
 
 def run_on_slurm(tasks: Sequence[Task], jobs: int | None, settings: Sequence[str]) -> list[Failure]:
     """Submit tasks and watch them until all have ended; those that an earlier call has in the queue are watched only.
-    Ctrl-C leaves them there. Returns those that failed; see lls.runner.start."""
+    Ctrl-C leaves them there. Returns those that failed; see lls.launch.start.start."""
     known = settings_of(settings)
     if jobs is not None:
         known["array_parallelism"] = jobs

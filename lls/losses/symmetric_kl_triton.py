@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """As lls.symmetric_kl.value_and_gradients, of float32 logits on a GPU."""
+    """As lls.losses.symmetric_kl.value_and_gradients, of float32 logits on a GPU."""
     (b, k), logits, q_logits, y = logits.shape, logits.contiguous(), q_logits.contiguous(), y.contiguous()
     losses, to_z, to_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
     block = triton.next_power_of_2(k)

@@ -32,7 +32,7 @@ def run_of(overrides: Sequence[str]) -> Run:
 
 
 def teacher_of(run: Run) -> Run | None:
-    """The run that has to be finished before `run`: as lls.runs.needs, which finds it composed from then on."""
+    """The run that has to be finished before `run`: as lls.runs.run.needs, which finds it composed from then on."""
     if run.teacher is None:
         run.teacher = _teacher(run)
     return run.teacher

@@ -22,7 +22,7 @@ def state_of(
     compute: list[dict],
 ) -> dict:
     """Tensors and plain values only. optimizer: None when the run is finished. commits: of the code that trained it,
-    one for each time that it was started under another. compute: how its epochs were computed (lls.schema.Compute)."""
+    one for each time that it was started under another. compute: how its epochs were computed (lls/runs/schema.py)."""
     random, device = {"cpu": torch.get_rng_state()}, _device(net)
     if device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(device)

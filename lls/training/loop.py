@@ -134,7 +134,7 @@ def _joined(commits: list[str | None]) -> str:
 
 
 def _extended(compute: list[dict], now: dict) -> list[dict]:
-    """The stretches of epochs (lls.schema.Compute) with one more epoch."""
+    """The stretches of epochs (lls.runs.schema.Compute) with one more epoch."""
     *earlier, last = compute or [{"epochs": 0} | now]
     if last != now | {"epochs": last["epochs"]}:
         earlier, last = compute, now | {"epochs": 0}

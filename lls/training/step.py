@@ -12,7 +12,7 @@ from lls.device import autocast
 from lls.methods.base import Batch, Method
 from lls.networks.models import Network
 
-Labels = list[tuple[Tensor, float]]  # as of lls.augment: hard labels and their weights
+Labels = list[tuple[Tensor, float]]  # as of lls.data.augment: hard labels and their weights
 Measured = tuple[Tensor, ...]  # scalars on the device: loss, cross-entropy, accuracy, smallest and largest logit
 
 
