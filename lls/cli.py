@@ -37,12 +37,10 @@ def check_arguments(argv: Sequence[str]) -> None:
         compose(arguments.overrides)
         return
     from lls.training.build import build_method
-    from lls.training.teacher import stand_in
 
     for overrides in _one_at_a_time(parsed):  # what only a combination gets wrong is seen when its run comes
         cfg = compose(overrides)
-        classes = cfg.dataset.num_classes or 2
-        build_method(cfg.method, classes, **stand_in(cfg.method, classes))
+        build_method(cfg.method, cfg.dataset.num_classes or 2)
 
 
 def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:

@@ -14,7 +14,6 @@ from lls.config.compose import compose
 from lls.errors import UserError
 from lls.runs.run import identity
 from lls.training.build import build_augmentation, build_method, build_network
-from lls.training.teacher import stand_in
 
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 
@@ -26,7 +25,7 @@ def test_every_option_composes_and_builds(group, option):
     k = cfg.dataset.num_classes or 5
     net = build_network(cfg.network, k, cfg.dataset.channels, cfg.dataset.size)
     assert net.classifier.out_features == k
-    build_method(cfg.method, k, **stand_in(cfg.method, k)), build_augmentation(cfg.augment)
+    build_method(cfg.method, k), build_augmentation(cfg.augment)
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY)

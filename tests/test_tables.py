@@ -26,7 +26,6 @@ from lls.paper.tables.plan import plan
 from lls.paper.tables.render import ranks, render, text_of, title
 from lls.paper.tables.results import finished, stale, tracked
 from lls.paper.tables.values import Value, differences, values_of
-from lls.runs import planned
 from lls.runs.planned import run_of
 from lls.runs.run import identity, needs
 from lls.training.execute import execute
@@ -127,22 +126,16 @@ def test_the_nine_tables_are_280_runs_of_which_23_teach(tables):
         ids = {run.id for run in runs_of([table])}
         new[name], before = len(ids - before), before | ids
     assert list(new.values()) == [32, 37, 90, 32, 40, 17, 16, 16, 0]
-    assert len({teacher.id for run in runs if (teacher := planned.teacher_of(run))}) == 23
+    assert len({teacher.id for run in runs if (teacher := needs(run))}) == 23
 
 
 def test_a_teacher_comes_before_its_students(tables):
     runs = runs_of(tables.values())
     place = {run.id: i for i, run in enumerate(runs)}
-    taught = [run for run in runs if planned.teacher_of(run)]
+    taught = [run for run in runs if needs(run)]
     assert len(taught) == 50
-    assert all(place[planned.teacher_of(run).id] < place[run.id] for run in taught)
+    assert all(place[needs(run).id] < place[run.id] for run in taught)
     assert [run.id for run in runs_of(tables.values())] == [run.id for run in runs]
-
-
-def test_the_runner_finds_teachers_composed(monkeypatch):
-    runs = runs_of([load("5", ["columns=CIFAR100"])])
-    monkeypatch.setattr("lls.runs.run.teacher_of", lambda cfg: pytest.fail("composed again"))
-    assert sum(needs(run) is not None for run in runs) == 12
 
 
 def test_figures_are_trained_by_the_same_overrides(tables_py, tmp_path, monkeypatch):
@@ -159,15 +152,15 @@ def test_figures_are_trained_by_the_same_overrides(tables_py, tmp_path, monkeypa
 
 
 def test_planned_runs_are_what_train_py_composes(tables):
-    """Hydra's own composition, of every fifteenth run; the cache and the assembly of options change nothing."""
+    """Hydra's own composition, of every fifteenth run; the assembly of options changes nothing."""
     cells = [(cell, i) for table in tables.values() for cell in table.cells.values() for i in range(len(cell.runs))]
     for cell, i in cells[::15]:
         run = cell.runs[i]
         ours = composition.composed([*cell.overrides, f"seed={run.cfg.seed}"])
         assert identity(ours) == run.id
-        assert OmegaConf.to_container(ours, resolve=True) == OmegaConf.to_container(run.cfg)
+        assert OmegaConf.to_container(ours, resolve=True) == OmegaConf.to_container(run.cfg, resolve=True)
         assert OmegaConf.is_struct(run.cfg)
-        if teacher := planned.teacher_of(run):
+        if teacher := needs(run):
             assert needs(run).id == teacher.id
 
 
@@ -197,26 +190,6 @@ def test_an_option_that_sets_more_than_its_own_keys_is_left_to_hydra(monkeypatch
     assert section("method", "ols_fine") is None
 
 
-def test_the_cache_forgets_with_the_configurations(monkeypatch, tmp_path):
-    monkeypatch.setattr(planned, "FOLDER", tmp_path)
-    for cached in (planned._known, planned._path, planned._run):
-        monkeypatch.setattr(planned, cached.__name__, planned.cache(cached.__wrapped__))
-    run = planned.run_of(["seed=5"])
-    planned.keep()
-    (path,) = tmp_path.glob("configs-*.json")
-    broken = {json.dumps(["seed=5"]): {**json.loads(path.read_text())[json.dumps(["seed=5"])], "seed": 6}}
-    path.write_text(json.dumps(broken))
-    for cached in (planned._known, planned._run):
-        cached.cache_clear()
-    assert planned.run_of(["seed=5"]).cfg.seed == 6  # it is read
-    monkeypatch.setattr(planned, "version", lambda _: "another")
-    for cached in (planned._known, planned._run, planned._path):
-        cached.cache_clear()
-    assert planned.run_of(["seed=5"]).id == run.id  # and forgotten
-    path.write_text("{")
-    assert planned._read(path) == {}
-
-
 def test_methods_follow_network_and_data(tables):
     def method(name, row, column):
         return tables[name].cells[row, column].runs[0].cfg
@@ -229,8 +202,8 @@ def test_methods_follow_network_and_data(tables):
     assert (tiny.method.lam, tiny.network.pool, cifar.method.lam, cifar.network.pool) == (1.0, "global", 0.1, "2x2")
     for column in ("ImageNet100", "FMNIST"):
         student = tables["7"].cells["LLS-ST", column].runs[0]
-        assert (student.cfg.dataset.subset, planned.teacher_of(student).cfg.dataset.subset) == ("classes", None)
-    assert planned.teacher_of(tables["5"].cells["LS", "CUB-200 R101→MV2"].runs[0]).id.startswith("cub200-resnet101-ls-")
+        assert (student.cfg.dataset.subset, needs(student).cfg.dataset.subset) == ("classes", None)
+    assert needs(tables["5"].cells["LS", "CUB-200 R101→MV2"].runs[0]).id.startswith("cub200-resnet101-ls-")
 
 
 def test_overrides_of_a_table_win_and_name_its_files():

@@ -119,12 +119,12 @@ def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
 
 
 def test_the_teacher_answers_in_eval_mode_and_without_gradient(overrides):
-    from lls.training.teacher import lesson
+    from lls.training.teacher import teacher_inputs
 
     few = ["network=resnet18", "dataset.size=8", "dataset.subset=samples", "train.batch_size=512"]
     student = run_of("method=kd", *few, "train.epochs=1", *overrides)
     execute(needs(student))
-    teach = lesson(student, [str(d) for d in range(10)], torch.device("cpu"))["teacher"]
+    teach = teacher_inputs(student, [str(d) for d in range(10)], torch.device("cpu"))
     x = torch.randn(4, 1, 8, 8, requires_grad=True)
     logits = teach(x)
     assert not logits.requires_grad

@@ -23,6 +23,11 @@ Teacher = Callable[[Tensor], Tensor]
 neither optimised, nor counted, nor stored, nor ever in train mode."""
 
 
+def no_teacher(x: Tensor) -> Tensor:
+    """The Teacher of a method that has not been given one."""
+    raise RuntimeError("this method has no teacher: pass one when it is made, or call set_teacher")
+
+
 class Batch(NamedTuple):
     """Everything a method may look at. Called as `method(logits, y)` it sees these two alone."""
 
@@ -45,8 +50,12 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} has no loss")
 
     def prepare(self, net: nn.Module) -> None:
-        """Called before training, with the network; ValueError if the two do not go together. A method that is taught
-        is built anew once its lesson is there: what `prepare` left in it is gone."""
+        """Called before training, with the network; ValueError if the two do not go together."""
+
+    def set_teacher(self, teacher: Teacher | Tensor) -> None:
+        """Called once before training, of a method whose yaml has `teacher:`, with what teaches it: a function from
+        images to logits or, where the yaml has `q:` too, a Q's logits `[K, K]`. ValueError if it does not fit."""
+        raise TypeError(f"{type(self).__name__} takes no teacher")
 
     def loss_kernel(self, batch: Batch) -> str:
         """What computes `loss` of this batch, for the record: torch, or triton where kernels of ours do."""

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import cross_entropy
-from lls.methods.base import Batch, Method, Teacher
+from lls.methods.base import Batch, Method, Teacher, no_teacher
 
 
 class KD(Method):
@@ -16,13 +16,16 @@ class KD(Method):
 
     static = True
 
-    def __init__(self, num_classes: int, teacher: Teacher, beta: float = 0.0, temperature: float = 1.0):
+    def __init__(self, num_classes: int, teacher: Teacher = no_teacher, beta: float = 0.0, temperature: float = 1.0):
         super().__init__()
         if not 0 <= beta <= 1:
             raise ValueError(f"beta={beta}: must be at least 0 and at most 1")
         if not 0 < temperature < float("inf"):
             raise ValueError(f"temperature={temperature}: must be above 0")
         self.teacher, self.beta, self.temperature = teacher, beta, temperature
+
+    def set_teacher(self, teacher: Teacher) -> None:
+        self.teacher = teacher
 
     def loss(self, batch: Batch) -> Tensor:
         log_target = F.log_softmax(self.teacher(batch.x).to(batch.logits.dtype) / self.temperature, -1)

@@ -1,5 +1,6 @@
 """LLS-ST, the substitute teacher: a Q learned before takes the place of a teacher network (Section 5.3, App. D)."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,21 +13,27 @@ class LLSST(Method):
     the teacher's output.
 
     q: `[K, K]` logits; for a subset of the classes, the rows *and* columns of that subset (Appendix D), so that the
-    softmax is over them alone. objective: `ce`, or `symmetric_kl` for the LLS loss (with its ½) at the frozen Q.
+    softmax is over them alone; until it is given, all zeros. objective: `ce`, or `symmetric_kl` for the LLS loss
+    (with its ½) at the frozen Q.
     """
 
     static = True
 
-    def __init__(self, num_classes: int, q: Tensor, alpha: float = 0.1, objective: str = "ce"):
+    def __init__(self, num_classes: int, q: Tensor | None = None, alpha: float = 0.1, objective: str = "ce"):
         super().__init__()
         if not 0 < alpha <= 1:
             raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
         if objective not in ("ce", "symmetric_kl"):
             raise ValueError(f"objective={objective}: must be one of ce, symmetric_kl")
-        if q.shape != (num_classes, num_classes):
-            raise ValueError(f"the substitute teacher's Q is {list(q.shape)}, not {[num_classes] * 2}")
         self.alpha, self.objective = alpha, objective
-        self.register_buffer("q", q.clone())
+        self.register_buffer("q", torch.zeros(num_classes, num_classes))
+        if q is not None:
+            self.set_teacher(q)
+
+    def set_teacher(self, q: Tensor) -> None:
+        if q.shape != self.q.shape:
+            raise ValueError(f"the substitute teacher's Q is {list(q.shape)}, not {list(self.q.shape)}")
+        self.q = q.detach().clone()
 
     def loss(self, batch: Batch) -> Tensor:
         log_p = F.log_softmax(batch.logits, -1)

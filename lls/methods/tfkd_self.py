@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import kl
-from lls.methods.base import Batch, Method, Teacher
+from lls.methods.base import Batch, Method, Teacher, no_teacher
 from lls.methods.tfkd_reg import check
 
 
@@ -22,7 +22,7 @@ class TFKDSelf(Method):
     def __init__(
         self,
         num_classes: int,
-        teacher: Teacher,
+        teacher: Teacher = no_teacher,
         temperature: float = 6.0,
         a: float = 0.95,
         multiplier: float | None = None,
@@ -31,6 +31,9 @@ class TFKDSelf(Method):
         check(temperature, a, multiplier)
         self.teacher, self.temperature, self.a = teacher, temperature, a
         self.multiplier = num_classes / 2 if multiplier is None else multiplier
+
+    def set_teacher(self, teacher: Teacher) -> None:
+        self.teacher = teacher
 
     def loss(self, batch: Batch) -> Tensor:
         log_q = F.log_softmax(self.teacher(batch.x).to(batch.logits.dtype) / self.temperature, -1)

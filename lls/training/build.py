@@ -22,13 +22,13 @@ from lls.training.cuda_graph import Recorded
 from lls.training.step import Step
 
 
-def build_method(cfg: DictConfig, num_classes: int, **lesson) -> Method:
-    """The Method that configs/method/<name>.yaml names, with its other keys; `lesson` is what its teacher gives it
-    (lls/training/teacher.py), in place of the keys that say who that is. UserError for a value it refuses."""
+def build_method(cfg: DictConfig, num_classes: int) -> Method:
+    """The Method that configs/method/<name>.yaml names, with its other keys, except those that say who teaches it:
+    `set_teacher` gives it that (lls/training/teacher.py). UserError for a value it refuses."""
     keys = OmegaConf.to_container(cfg, resolve=True)
     name = keys.pop("name", "")
     if keys.pop("teacher", None) is not None:
-        keys |= lesson
+        keys.pop("q", None)
     if not re.fullmatch(r"[a-z]\w*", name):
         raise UserError(f"method.name={name}: not a name")
     try:

@@ -30,7 +30,7 @@ from lls.training.progress import Progress
 from lls.training.result import now, outcome
 from lls.training.schedule import schedule
 from lls.training.step import Divergence, Step, epoch
-from lls.training.teacher import lesson, stand_in
+from lls.training.teacher import teacher_inputs
 
 
 class Prepared(NamedTuple):
@@ -45,7 +45,7 @@ class Prepared(NamedTuple):
 
 def prepare(run: Run) -> Prepared:
     """Build everything a run's configuration names. UserError for a device, data set, network or method that can't be
-    had. A method that is taught gets a stand-in for its lesson."""
+    had."""
     cfg = run.cfg
     device = select_device(cfg.machine.device)
     set_precision(cfg.machine.precision, device)
@@ -54,7 +54,7 @@ def prepare(run: Run) -> Prepared:
     torch.manual_seed(cfg.seed)
     net = build_network(cfg.network, num_classes, cfg.dataset.channels, cfg.dataset.size)
     start_from(net, cfg.network, cfg.dataset.channels, Path(cfg.machine.data))
-    method = build_method(cfg.method, num_classes, **stand_in(cfg.method, num_classes))
+    method = build_method(cfg.method, num_classes)
     try:
         method.prepare(net)
     except ValueError as error:
@@ -69,8 +69,8 @@ def train(run: Run, prepared: Prepared) -> dict:
     cfg, plan = run.cfg, schedule(run.cfg.train, run.cfg.budget)
     device, source, net, method, augmentation = prepared
     images = feed(cfg, source, device)
-    if taught := lesson(run, images.classes, device):
-        method = build_method(cfg.method, len(images.classes), **taught)
+    if (teacher := teacher_inputs(run, images.classes, device)) is not None:
+        method.set_teacher(teacher)
     batches, test = images.train(augmentation.pixels), images.plain("test")
     how = resolve_compute(cfg.machine, device, plan.epochs * len(batches))
     step = step_of(cfg, net, method, how, device)

@@ -1,13 +1,12 @@
 """What a finished run teaches another: its logits, as a plain function of the images, or its Q.
 
 A method whose yaml has `teacher:` is taught by a run that differs from its own in what is said there. If the yaml has
-`q:` too, the lesson is that run's Q (or the file's that `method.q` names), else the network's logits.
+`q:` too, it is taught by that run's Q (or the file's that `method.q` names), else by the network's logits.
 """
 
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -19,23 +18,17 @@ from lls.runs.run import Run, needs
 from lls.training.checkpoint import load
 
 
-def stand_in(cfg: DictConfig, num_classes: int) -> dict:
-    """A lesson of the right kind and no content, to see whether the method takes its other keys."""
-    if "teacher" not in cfg:
-        return {}
-    return {"q": torch.zeros(num_classes, num_classes)} if "q" in cfg else {"teacher": lambda x: x}
-
-
-def lesson(run: Run, classes: list[str], device: torch.device) -> dict:
-    """What `run`'s method is given by its teacher, which is finished. UserError if it does not fit `classes`."""
+def teacher_inputs(run: Run, classes: list[str], device: torch.device) -> Teacher | Tensor | None:
+    """What `run`'s method is given by its teacher, which is finished: a function from images to logits, or a Q's logits
+    `[K, K]`; None for a method that is not taught. UserError if it does not fit `classes`."""
     method = run.cfg.method
     if "teacher" not in method:
-        return {}
+        return None
     teacher = needs(run)
     if "q" in method:
         path = Path(str(method.q)).expanduser() if teacher is None else teacher.folder / "q.safetensors"
-        return {"q": _q(path).restrict(classes).logits}
-    return {"teacher": _logits(teacher, classes, device, run.cfg.machine.precision)}
+        return _q(path).restrict(classes).logits
+    return _logits(teacher, classes, device, run.cfg.machine.precision)
 
 
 def _q(path: Path) -> QMatrix:

@@ -13,7 +13,7 @@ from lls.config.assemble import CONFIGS
 from lls.config.compose import nearest
 from lls.errors import UserError
 from lls.paper import smoke as small
-from lls.runs.planned import keep, run_of
+from lls.runs.planned import run_of
 from lls.runs.run import Run
 from lls.training.schedule import schedule
 
@@ -69,7 +69,6 @@ def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Fi
             stated |= {key for key in added if _run(own | _without(added, key), smoke)[0].id != run.id}
             of = row["name"] if run.cfg.dataset.name == row["run"]["dataset"] else run.cfg.dataset.name
             panels.append(Panel(of, str(column["name"]), run, words, row.get("classes")))
-    keep()
     said = ["SMOKE=1"] if smoke else []
     said += [f"{key}={value}" for key, value in added.items() if key in stated]
     across = declared.get("across", len(columns))

@@ -18,10 +18,10 @@ from lls.files import write_whole
 from lls.host import fingerprint
 from lls.paper import smoke as small
 from lls.runs.find import run_in
-from lls.runs.planned import FOLDER, teacher_of
 from lls.runs.provenance import PACKAGE
-from lls.runs.run import RUNS, Run
+from lls.runs.run import RUNS, Run, needs
 
+FOLDER = Path("outputs/cache")
 PAPERS_RATE = 15e12  # FLOP/s: Table 9's 142 minutes of ResNet-18 on Tiny-ImageNet, which are 133 PFLOP
 STEP = 0.002  # seconds: what a step takes at least, whatever the network
 EPOCH = 0.2  # and an epoch, with its evaluation and its checkpoint
@@ -58,11 +58,9 @@ def parameters(run: Run) -> int:
     import torch
 
     from lls.training.build import build_method
-    from lls.training.teacher import stand_in
 
-    classes = classes_of(run)
     with torch.device("meta"):
-        method = build_method(run.cfg.method, classes, **stand_in(run.cfg.method, classes))
+        method = build_method(run.cfg.method, classes_of(run))
     return size_of(run).parameters + sum(p.numel() for p in method.parameters() if p.requires_grad)
 
 
@@ -95,7 +93,7 @@ def flops_of_epoch(run: Run) -> float | None:
     if (images := images_of(run)) is None:
         return None
     train, test = images
-    own, teacher = size_of(run).flops, teacher_of(run)
+    own, teacher = size_of(run).flops, needs(run)
     theirs = size_of(teacher).flops if teacher and "q" not in run.cfg.method else 0
     return train * (3 * own + theirs) + test * own
 

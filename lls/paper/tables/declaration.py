@@ -30,7 +30,7 @@ from lls.config.compose import nearest
 from lls.errors import UserError
 from lls.paper import smoke as small
 from lls.paper.tables.metrics import METRICS
-from lls.runs.planned import distinct, keep, run_of
+from lls.runs.planned import distinct, run_of
 from lls.runs.run import Run
 
 FOLDER = CONFIGS / "table"
@@ -124,7 +124,6 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
                     runs,
                     texts,
                 )
-    keep()
     return Table(
         stem,
         declared["title"],
@@ -152,7 +151,6 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
         run for table in tables for cell in table.cells.values() if METRICS[cell.metric].of_runs for run in cell.runs
     ]
     runs = distinct(wanted)
-    keep()
     return runs
 
 

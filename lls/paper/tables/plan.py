@@ -14,8 +14,8 @@ from lls.paper import figures
 from lls.paper.figures import Figure
 from lls.paper.tables import cost
 from lls.paper.tables.declaration import Table, runs_of
-from lls.runs.planned import distinct, keep, teacher_of
-from lls.runs.run import Run
+from lls.runs.planned import distinct
+from lls.runs.run import Run, needs
 from lls.training.schedule import schedule
 
 
@@ -81,7 +81,6 @@ def plan(tables: Sequence[Table], output: Path, drawn: Sequence[Figure] = ()) ->
                 here is not None,
             )
         )
-    keep()
     return planned
 
 
@@ -108,7 +107,7 @@ def lines(planned: Sequence[Planned]) -> list[str]:
 
 
 def totals(planned: Sequence[Planned]) -> list[str]:
-    teachers = {teacher.folder for p in planned if (teacher := teacher_of(p.run))}
+    teachers = {teacher.folder for p in planned if (teacher := needs(p.run))}
     partial = sum(p.epochs_done > 0 and not (p.done or p.diverged or p.blocked) for p in planned)
     done, diverged, rate = sum(p.done for p in planned), sum(p.diverged for p in planned), cost.rate()
     blocked = sum(p.blocked for p in planned)
