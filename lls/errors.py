@@ -1,4 +1,8 @@
-"""Errors that are told to the user in one line."""
+"""Errors that are shown to the user in one line, and how a script ends."""
+
+import os
+import sys
+from collections.abc import Callable
 
 
 class UserError(Exception):
@@ -16,3 +20,24 @@ class Diverged(UserError):
 def one_line(error: Exception) -> str:
     """An error's message without its line breaks."""
     return " ".join(str(error).split())
+
+
+def run_script(main: Callable[[], int | None], stopped: str = "stopped; the same command goes on") -> None:
+    """Run the main function of a script, and exit with the status that it returns where that is not 0.
+
+    A UserError is printed in one line, and its status is the script's. Ctrl-C prints `stopped` and exits with 130.
+    Where nobody reads the output any more, as after `| head`, the script ends quietly."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = error.status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        status = 130
+    if status:
+        sys.exit(status)

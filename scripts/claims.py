@@ -3,10 +3,9 @@
 Writes <output>/claims.md from the finished runs; with --check, only says whether it is what they give."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from lls.errors import UserError
+from lls.errors import UserError, run_script
 from lls.files import write_whole
 from lls.paper.claims.render import markdown
 
@@ -26,7 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+    run_script(main)

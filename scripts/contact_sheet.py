@@ -4,13 +4,12 @@ Below the images as they are comes a row for each augmentation, or for the one t
 first batch of an epoch, cropped and flipped as in training, and mixed with images from all of the batch."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lls.config.assemble import options
 from lls.config.compose import compose
-from lls.errors import UserError
+from lls.errors import UserError, run_script
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -102,7 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+    run_script(main)

@@ -6,14 +6,13 @@ machine.*, or of those that say how test images are scaled: dataset.geometry, da
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from lls.config.compose import changed
-from lls.errors import UserError
+from lls.errors import UserError, run_script
 from lls.runs.find import find_run
 from lls.runs.run import Run
 from lls.runs.schema import NOT_RECORDED
@@ -123,7 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+    run_script(main)

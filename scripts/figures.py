@@ -8,9 +8,8 @@ PNG and PDF go to <machine.output>/figures."""
 
 import argparse
 import shlex
-import sys
 
-from lls.errors import UserError
+from lls.errors import run_script
 from lls.paper import figures
 from lls.paper.smoke import make_data
 from lls.training.execute import execute
@@ -39,7 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+    run_script(main)

@@ -22,7 +22,7 @@ from lls.data.download import arrays, layouts, prepare, published
 from lls.data.download.fetch import check, download
 from lls.data.download.layouts import Listing, wnids_of
 from lls.data.download.verify import check_counts, unreadable
-from lls.errors import UserError
+from lls.errors import UserError, run_script
 
 NAMES = tuple(published.COUNTS)
 WEIGHTS = ("mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101")
@@ -247,10 +247,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or error.status)
-    except KeyboardInterrupt:
-        print("stopped; what was fetched so far is kept", file=sys.stderr)
-        sys.exit(130)
+    run_script(main, "stopped; what was fetched so far is kept")

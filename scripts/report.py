@@ -1,10 +1,9 @@
 """Write the report, one HTML page that opens from disk: python scripts/report.py [--output outputs]"""
 
 import argparse
-import sys
 from pathlib import Path
 
-from lls.errors import UserError
+from lls.errors import run_script
 from lls.paper.report import write
 
 
@@ -16,7 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+    run_script(main)

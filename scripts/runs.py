@@ -5,12 +5,11 @@ With --markdown, the finished ones as a table; with --readme, that table into th
 import argparse
 import re
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from lls.config.assemble import CONFIGS
-from lls.errors import UserError
+from lls.errors import run_script
 from lls.files import write_whole
 from lls.paper.results import differences, markdown
 from lls.runs.find import all_runs
@@ -78,7 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or error.status)
+    run_script(main)

@@ -5,10 +5,9 @@ epoch W&B knows already is left alone."""
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from lls.errors import UserError, one_line
+from lls.errors import UserError, one_line, run_script
 from lls.runs.find import all_runs
 from lls.runs.run import Run
 
@@ -56,8 +55,4 @@ def send(run: Run, project: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.status)
+    run_script(main)

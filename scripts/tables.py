@@ -12,12 +12,11 @@ train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: pa
 drawn of are lost. On a cluster: `run --launcher slurm hydra.launcher.partition=gpu`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lls.errors import UserError
+from lls.errors import run_script
 from lls.paper import figures, smoke
 from lls.paper.tables import Table, load, names, runs_of
 from lls.paper.tables.declaration import OWN, PAPER
@@ -145,13 +144,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.status)
-    except BrokenPipeError:  # whoever reads the plan has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    run_script(main)
