@@ -1,7 +1,9 @@
 """How fast large images are decoded, cropped and normalised, and in how much memory; torchvision's ImageFolder too."""
 
-from collections.abc import Callable, Iterator
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,16 +40,19 @@ def compare(folder: Path, n: int, workers: int, rounds: int) -> Found:
     """Read `n` generated JPEGs in each way, epochs alternating; `folder` is for them and their stores."""
     root = jpegs(folder / "images", n)
     loader = image_folder(root, workers)
-    loaders, epochs = {FOLDER: lambda: loader}, {FOLDER: lambda: iter(loader)}
+    epochs, processes = {FOLDER: _read(lambda: iter(loader))}, {}
     with ExitStack() as opened:
         for name, overrides in OURS.items():
             keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=224", f"train.batch_size={BATCH}"]
             cfg = compose([*keys, f"machine.data={folder}", f"machine.workers={workers}", *overrides])
             batches = opened.enter_context(feed(cfg, find(cfg.dataset, folder), torch.device("cpu"))).train()
-            loaders[name] = lambda batches=batches: batches.loader
-            epochs[name] = lambda batches=batches: batches.epoch(0)
-        times = alternate({name: _read(epoch) for name, epoch in epochs.items()}, rounds)
-        return Found(times, {name: _megabytes(loader()) for name, loader in loaders.items()})
+            epochs[name] = _read(lambda batches=batches: batches.epoch(0))
+        for name, read in epochs.items():  # each starts its workers in its first epoch, and keeps them
+            before = set(multiprocessing.active_children())
+            read()
+            processes[name] = set(multiprocessing.active_children()) - before
+        times = alternate(epochs, rounds)
+        return Found(times, {name: _megabytes(workers) for name, workers in processes.items()})
 
 
 def jpegs(folder: Path, n: int) -> Path:
@@ -85,10 +90,10 @@ def _read(epoch: Callable[[], Iterator]) -> Callable[[], None]:
     return work
 
 
-def _megabytes(loader: torch.utils.data.DataLoader) -> float:
-    """Of its workers, what they share with others divided among the sharers; nan where the system does not say."""
+def _megabytes(workers: Iterable[BaseProcess]) -> float:
+    """Of some workers, what they share with others divided among the sharers; nan where the system does not say."""
     total = 0
-    for worker in loader._iterator._workers:
+    for worker in workers:
         try:
             lines = Path(f"/proc/{worker.pid}/smaps_rollup").read_text().splitlines()
         except OSError:

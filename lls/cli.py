@@ -44,7 +44,8 @@ def check_arguments(argv: Sequence[str]) -> None:
 
 
 def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
-    from hydra._internal.utils import get_args_parser  # the parser that hydra.main itself uses
+    # The parser that hydra.main itself uses (Hydra 1.3): a list of its flags here would miss those of another version.
+    from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
     flags = [flag for action in parser._actions for flag in action.option_strings]

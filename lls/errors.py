@@ -17,13 +17,13 @@ class Diverged(UserError):
     status = 1
 
 
-def one_line(error: Exception) -> str:
-    """An error's message without its line breaks."""
-    return " ".join(str(error).split())
+def one_line(error: Exception, limit: int | None = None) -> str:
+    """An error's message without its line breaks, at most `limit` characters; the name of its type if it has none."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
 def run_script(main: Callable[[], int | None], stopped: str = "stopped; the same command goes on") -> None:
-    """Run the main function of a script, and exit with the status that it returns where that is not 0.
+    """Run the main function of a script, and exit with the status that it returns.
 
     A UserError is printed in one line, and its status is the script's. Ctrl-C prints `stopped` and exits with 130.
     Where nobody reads the output any more, as after `| head`, the script ends quietly."""
@@ -39,5 +39,4 @@ def run_script(main: Callable[[], int | None], stopped: str = "stopped; the same
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         status = 130
-    if status:
-        sys.exit(status)
+    sys.exit(status)

@@ -1,8 +1,11 @@
 """Files that are either whole or not there, and ones found broken."""
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from lls.errors import one_line
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -24,13 +27,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     _sync_folder(path.parent)
 
 
-def set_aside(path: Path, why: object) -> None:
+def file_stem(name: str, overrides: Iterable[str]) -> str:
+    """Return a file's name, without its suffix, that says which overrides it was made with: `2-budget-0.05`."""
+    return "-".join([name, *(re.sub(r"[^\w.]+", "-", text).strip("-") for text in overrides)])
+
+
+def set_aside(path: Path, why: Exception) -> None:
     """Rename a broken file to `<name>.broken`, and say so in one line: it may be worth a look, but not be trusted."""
     aside = path.with_name(path.name + ".broken")
     os.replace(path, aside)
-    print(
-        f"{path} is broken ({' '.join(str(why).split())[:120]}); kept as {aside.name}, starting without it", flush=True
-    )
+    print(f"{path} is broken ({one_line(why, 120)}); kept as {aside.name}, starting without it", flush=True)
 
 
 def _sync_folder(folder: Path) -> None:

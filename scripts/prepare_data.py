@@ -24,7 +24,7 @@ from lls.data.download.layouts import Listing, wnids_of
 from lls.data.download.verify import check_counts, unreadable
 from lls.errors import UserError, run_script
 
-NAMES = tuple(published.COUNTS)
+NAMES = tuple(published.SIZES)
 WEIGHTS = ("mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101")
 MANY = 5_000_000_000  # bytes; beyond, decoding all images takes too long to be done unasked
 

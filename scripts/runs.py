@@ -4,7 +4,6 @@ With --markdown, the finished ones as a table; with --readme, that table into th
 
 import argparse
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from lls.config.assemble import CONFIGS
 from lls.errors import run_script
 from lls.files import write_whole
 from lls.paper.results import differences, markdown
-from lls.runs.find import all_runs
+from lls.runs.find import all_runs, tracked_ids
 from lls.runs.run import Run
 from lls.runs.summary import failure_in_words, number
 from lls.training.schedule import schedule
@@ -32,14 +31,6 @@ def row(run: Run) -> str:
         state, measured = "diverged", failure_in_words(failed)
     told = [f"{run.id:<52} {state:<16} budget {budget:<5g} {measured}".rstrip(), *differences(run.cfg)]
     return "  ".join(told)
-
-
-def tracked(runs: Iterable[Run]) -> list[Run]:
-    """Those of `runs` whose result git tracks (`git add` comes first); none outside a git checkout."""
-    command = ["git", "ls-files", "--", "outputs/runs/*/result.json", "outputs/runs/*/failed.json"]
-    known = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True).stdout.split()
-    folders = {Path(path).parent.name for path in known}
-    return [run for run in runs if run.id in folders]
 
 
 def with_results(readme: str, runs: Iterable[Run]) -> str:
@@ -65,7 +56,7 @@ def main() -> None:
         print(markdown(runs))
     elif arguments.readme:
         readme = CONFIGS.parent / "README.md"
-        text = with_results(readme.read_text(encoding="utf-8"), tracked(runs))
+        text = with_results(readme.read_text(encoding="utf-8"), [run for run in runs if run.id in tracked_ids()])
         write_whole(readme, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     elif runs:
         print("\n".join(map(row, runs)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from lls.errors import UserError, one_line, run_script
 from lls.runs.find import all_runs
 from lls.runs.run import Run
+from lls.training.wandb_run import require_key
 
 
 def main() -> int:
@@ -23,13 +24,12 @@ def main() -> int:
     import wandb
 
     try:
-        if not wandb.login(prompt=False):
-            raise wandb.errors.UsageError("no API key: run `wandb login`")
+        require_key()
         known = {run.id: run.lastHistoryStep for run in wandb.Api().runs(arguments.project, lazy=False)}
     except ValueError:  # no such project yet
         known = {}
     except Exception as error:  # W&B's own, and those of the network
-        raise UserError(f"W&B can't be reached ({one_line(error)[:160]})") from None
+        raise UserError(f"W&B can't be reached ({one_line(error, 160)})") from None
     missing = [run for run in runs if known.get(run.id, -1) < run.epochs_done]
     for run in missing:
         send(run, arguments.project)

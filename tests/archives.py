@@ -26,7 +26,7 @@ from lls.data.download import published
 from lls.data.download.layouts import wnids_of
 from lls.data.download.published import Archive, Counts, Split
 
-NAMES = tuple(published.COUNTS)
+NAMES = tuple(published.SIZES)
 OTHER = ("n00000001", "n99999999")  # classes of ImageNet that no list has
 TINY = [f"n{i:08d}" for i in range(7, 2007, 10)]
 
@@ -39,7 +39,7 @@ def write(name, folder, monkeypatch, each=(2, 1), url="http://nowhere.invalid"):
     writers = {"imagenet100_kaggle": _kaggle, "imagenet100_cmc": _ilsvrc, "cifar10": _cifar, "cifar100": _cifar}
     writer = writers.get(name) or globals()[f"_{name}"]
     num_classes = writer(name, folder, monkeypatch, each, url)
-    counts = Counts(*(Split(num_classes * n, n) for n in each))
+    counts = Counts(num_classes, *(Split(num_classes * n, n) for n in each))
     monkeypatch.setitem(published.COUNTS, name, counts)
     return counts
 
@@ -211,10 +211,8 @@ def _flowers102(name, folder, monkeypatch, each, url):
     parts = {"trnid": ids[:, : each[0]], "valid": ids[:, each[0] : each[0] + 1], "tstid": ids[:, each[0] + 1 :]}
     savemat(base / "setid.mat", {key: part.reshape(1, -1) for key, part in parts.items()})
     savemat(base / "imagelabels.mat", {"labels": (labels + 1).reshape(1, -1).astype(np.uint8)})
-    names = {kind: file for kind, (file, _) in tv.Flowers102._file_dict.items()}
-    sums = {kind: (file, md5(base / file)) for kind, file in names.items()}
-    monkeypatch.setattr(tv.Flowers102, "_file_dict", sums)
-    monkeypatch.setattr(tv.Flowers102, "_download_url_prefix", f"{url}/flowers-102/")
+    theirs = tuple(Archive(a.path, f"{url}/{a.path}", md5(folder / a.path)) for a in published.ARCHIVES[name])
+    monkeypatch.setitem(published.ARCHIVES, name, theirs)
     return 102
 
 

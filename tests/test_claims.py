@@ -4,7 +4,6 @@ import importlib
 import inspect
 import json
 import runpy
-import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ from lls.paper.claims.verdict import Comparison, Evidence, decide, interval
 from lls.paper.smoke import class_names
 from lls.paper.tables import load as load_table
 from lls.qmatrix import QMatrix, save_q
+from lls.runs.find import tracked_ids
 from lls.runs.planned import run_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -241,14 +241,11 @@ def test_time_is_compared_round_by_round(tmp_path):
 
 def test_the_page_of_claims_is_not_stale(tmp_path):
     """python scripts/claims.py writes it; only tracked runs count."""
-    listed = ["git", "ls-files", "--", "outputs/runs/*/result.json"]
-    tracked = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     (tmp_path / "runs").mkdir()
-    for path in tracked:
-        folder = (ROOT / path).parent
-        (tmp_path / "runs" / folder.name).symlink_to(folder)
+    for name in tracked_ids():
+        (tmp_path / "runs" / name).symlink_to(ROOT / "outputs" / "runs" / name)
     (tmp_path / "timing").symlink_to(ROOT / "outputs" / "timing")
-    assert tracked
+    assert tracked_ids()
     assert (ROOT / "outputs" / "claims.md").read_text() == markdown(tmp_path)
 
 

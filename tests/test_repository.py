@@ -1,5 +1,7 @@
 """What the repository promises of itself: its Makefile, its README, and the size of its files."""
 
+import ast
+import importlib
 import re
 import runpy
 import subprocess
@@ -7,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from results import write_result
 
 import lls
@@ -14,7 +17,7 @@ from lls.cli import check_arguments
 from lls.config.assemble import options
 from lls.config.compose import compose
 from lls.paper.results import differences, markdown
-from lls.runs.find import all_runs
+from lls.runs.find import all_runs, tracked_files, tracked_ids
 from lls.runs.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +97,7 @@ def exists(name: str) -> bool:
 def test_the_readmes_results_are_those_of_the_tracked_runs():
     """python scripts/runs.py --readme writes them."""
     script = runpy.run_path(str(ROOT / "scripts" / "runs.py"))
-    runs = script["tracked"](all_runs(ROOT / "outputs"))
+    runs = [run for run in all_runs(ROOT / "outputs") if run.id in tracked_ids()]
     assert runs
     assert script["with_results"](README, runs) == README
 
@@ -129,10 +132,49 @@ def test_requirements_are_pinned_and_within_the_packages_ranges():
 
 
 def test_files_stay_small():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    for name in tracked:
+    for name in tracked_files():
         path = ROOT / name
         if path.exists():
             assert path.stat().st_size < 1 << 20, name
         if path.suffix == ".py" and path.exists() and not name.startswith("tests/"):
             assert path.read_text().count("\n") <= 300, name
+
+
+# what no public name of these packages gives: "module: attribute" for each file that uses it, with the reason beside it
+PRIVATE = {
+    "lls/cli.py": ["hydra._internal.utils: get_args_parser"],
+    "lls/networks/models.py": ["torchvision.models: ResNet._make_layer"],
+    "lls/losses/fused.py": ["torch: _softmax_backward_data", "torch: _log_softmax_backward_data"],
+    "lls/data/streaming.py": ["torch.utils.data.dataloader: _MultiProcessingDataLoaderIter._shutdown_workers"],
+    "lls/training/cuda_graph.py": ["torch._C: _cuda_endAllocateToPool", "torch._C: _cuda_releasePool"],
+}
+
+
+def test_private_names_of_other_packages_are_used_in_five_files_only():
+    files = [path for folder in ("lls", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")]
+    assert {str(file.relative_to(ROOT)) for file in files if private_names(file)} == set(PRIVATE)
+
+
+def private_names(file: Path) -> set[str]:
+    """Names with a leading underscore that a file imports, or uses of anything but `self` and `cls`."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            words = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            found |= {f"{node.module}: {word}" for word in words if word.startswith("_") and word != "__future__"}
+        elif isinstance(node, ast.Attribute) and re.match("_(?!_)", node.attr):
+            of_namedtuple = node.attr in ("_asdict", "_replace", "_fields")
+            if not of_namedtuple and ast.unparse(node.value) not in ("self", "cls"):
+                found.add(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("name", [name for names in PRIVATE.values() for name in names])
+def test_private_names_of_other_packages_are_still_there(name):
+    module, _, attributes = name.partition(": ")
+    if module == "torch._C" and not torch.backends.cuda.is_built():
+        pytest.skip("of a PyTorch with CUDA")
+    found = importlib.import_module(module)
+    for attribute in attributes.split("."):
+        found = getattr(found, attribute)
+    assert callable(found)

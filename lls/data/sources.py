@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lls.data.download import arrays, layouts, prepare
 from lls.data.download.layouts import Listing
-from lls.data.download.published import TORCHVISION
+from lls.data.download.published import COUNTS, TORCHVISION
 from lls.data.pixels import decode, fit_all
 from lls.errors import UserError
 
@@ -71,10 +71,12 @@ def digits(dataset: DictConfig, folder: Path) -> Source:
         bunch = load_digits()
         x = fit_all((bunch.images * (255 / 16)).round().astype(np.uint8)[..., None], dataset.size)
         y = torch.from_numpy(bunch.target).long()
-        train, test = train_test_split(np.arange(len(y)), test_size=360, stratify=bunch.target, random_state=0)
+        train, test = train_test_split(
+            np.arange(len(y)), test_size=COUNTS["digits"].test.total, stratify=bunch.target, random_state=0
+        )
         return Images(x[train], y[train], x[test], y[test], names)
 
-    names = [str(digit) for digit in range(10)]
+    names = [str(digit) for digit in range(COUNTS["digits"].classes)]
     return Source(len(names), "scikit-learn", read, None)
 
 
@@ -95,7 +97,7 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
             found.classes,
         )
 
-    return Source(100 if dataset.name == "cifar100" else 10, "torchvision", read, None)
+    return Source(COUNTS[dataset.name].classes, "torchvision", read, None)
 
 
 # -- image files -----------------------------------------------------------------------------------------------------
@@ -103,28 +105,28 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
 
 def tinyimagenet(dataset: DictConfig, folder: Path) -> Source:
     """Tiny-ImageNet as distributed, fetched where it is missing."""
-    return _distributed(dataset, folder, "tinyimagenet", 200)
+    return _distributed(dataset, folder, "tinyimagenet")
 
 
 def animals10n(dataset: DictConfig, folder: Path) -> Source:
     """Animals-10N as distributed, unpacked where only the archive is there."""
-    return _distributed(dataset, folder, "animals10n", 10)
+    return _distributed(dataset, folder, "animals10n")
 
 
 def cub200(dataset: DictConfig, folder: Path) -> Source:
     """CUB-200-2011 as distributed, fetched where it is missing."""
-    return _distributed(dataset, folder, "cub200", 200)
+    return _distributed(dataset, folder, "cub200")
 
 
 def flowers102(dataset: DictConfig, folder: Path) -> Source:
     """Flowers-102 as torchvision keeps it, fetched where it is missing: its training and test images."""
-    return _distributed(dataset, folder, "flowers102", 102)
+    return _distributed(dataset, folder, "flowers102")
 
 
 def imagenet100(dataset: DictConfig, folder: Path) -> Source:
     """The 100 classes of ImageNet that `dataset.classes` lists, from Kaggle's ImageNet-100 or from ILSVRC2012."""
     layouts.wnids_of(dataset.classes, dataset.list)
-    return _distributed(dataset, folder, f"imagenet100_{dataset.classes}", 100)
+    return _distributed(dataset, folder, f"imagenet100_{dataset.classes}")
 
 
 def imagefolder(dataset: DictConfig, folder: Path) -> Source:
@@ -136,14 +138,14 @@ def imagefolder(dataset: DictConfig, folder: Path) -> Source:
     return _tree(dataset, Path(str(dataset.root)).expanduser())
 
 
-def _distributed(dataset: DictConfig, folder: Path, name: str, num_classes: int) -> Source:
+def _distributed(dataset: DictConfig, folder: Path, name: str) -> Source:
     prepare.refuse_early(name, folder)
     fingerprint, files = prepare.stamp(name, folder), partial(prepare.listing, name, folder)
     if fingerprint is None:  # unpacked by somebody else
         listing = prepare.listing(name, folder)
         fingerprint, files = _state(listing), lambda: listing
     there = prepare.root_of(name, folder) is not None
-    return Source(num_classes, f"{name} {fingerprint}", lambda: _images(files(), dataset), files, there)
+    return Source(COUNTS[name].classes, f"{name} {fingerprint}", lambda: _images(files(), dataset), files, there)
 
 
 def _tree(dataset: DictConfig, root: Path) -> Source:

@@ -127,8 +127,8 @@ class _Streamed(Normalised):
     def close(self) -> None:
         """Stop the workers; the next epoch would start others.
 
-        Left to the garbage collector, in a cycle with some frame, each would be waited for five seconds. PyTorch has no
-        public way."""
+        Left to the garbage collector, in a cycle with some frame, each would be waited for five seconds. PyTorch 2.11
+        has no public way."""
         running, self.loader._iterator = self.loader._iterator, None
         if running is not None:
             running._shutdown_workers()

@@ -91,7 +91,7 @@ def in_queue() -> dict[str, str]:
         if found.returncode == 0:
             break
         if pause is None:
-            raise UserError(f"squeue fails: {one_line(found.stderr)}")
+            raise UserError(f"squeue fails: {' '.join(found.stderr.split())}")
         time.sleep(pause)  # a controller that is busy, or starts
     return dict(line.split() for line in found.stdout.splitlines())
 

@@ -15,9 +15,8 @@ import math
 import torch
 from torch import Tensor
 
+from lls.losses.fused import log_softmax_backward, sum_rows
 from lls.losses.symmetric_kl import once
-
-_sum_rows = torch.ops.aten.embedding_dense_backward.default
 
 
 def sparse_symmetric_kl(
@@ -59,7 +58,7 @@ class _SparseKL(torch.autograd.Function):
         h = t * (g - log_p_at) + t - p_at
         h[:, :1] *= learned
         h_rest = s * (rest - sum_log_p + log_p_at.sum(1, keepdim=True)) - 1 + p_at.sum(1, keepdim=True)
-        to_row = torch._log_softmax_backward_data(torch.cat([h, h_rest], 1), log_w, 1, h.dtype)
+        to_row = log_softmax_backward(torch.cat([h, h_rest], 1), log_w, 1, h.dtype)
         to_z = log_p.add_(1 + entropy + rivals.sum(1, keepdim=True)).mul_(p).sub_(s)
         to_z.scatter_add_(1, candidates, s - t - rivals)
         ctx.save_for_backward(to_z, to_row, y)
@@ -71,4 +70,4 @@ class _SparseKL(torch.autograd.Function):
         once("sparse_symmetric_kl")
         to_z, to_row, y = ctx.saved_tensors
         grad = grad * ctx.factor
-        return to_z * grad, _sum_rows(to_row * grad, y, ctx.num_classes, -1, False), None, None, None, None
+        return to_z * grad, sum_rows(to_row * grad, y, ctx.num_classes, -1, False), None, None, None, None

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from lls.device import has_triton
-
-_softmax_backward, _log_softmax_backward = torch._softmax_backward_data, torch._log_softmax_backward_data
-_sum_rows = torch.ops.aten.embedding_dense_backward.default
+from lls.losses.fused import log_softmax_backward, softmax_backward, sum_rows
 
 
 def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5) -> Tensor:
@@ -60,8 +58,8 @@ class _SymmetricKL(torch.autograd.Function):
             from lls.losses import symmetric_kl_triton as triton_kl
 
             rows = triton_kl.sum_rows(to_q, y, ctx.num_classes, grad)
-        else:  # an embedding's backward adds up each row in a fixed order: equal runs stay equal to the bit
-            rows = _sum_rows(to_q * grad, y, ctx.num_classes, -1, False)
+        else:
+            rows = sum_rows(to_q * grad, y, ctx.num_classes, -1, False)
         return to_z * -grad, rows, None, None, None
 
 
@@ -88,4 +86,4 @@ def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: floa
     if alpha < 1:
         h.scatter_(1, at_y, h.gather(1, at_y).mul_(q_y).div_(t_y))
     loss = d.view(-1).dot(m.view(-1))
-    return loss, _softmax_backward(m, p, 1, p.dtype).add_(d), _log_softmax_backward(h, log_q, 1, h.dtype)
+    return loss, softmax_backward(m, p, 1, p.dtype).add_(d), log_softmax_backward(h, log_q, 1, h.dtype)

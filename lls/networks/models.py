@@ -9,6 +9,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from lls.errors import one_line
+
 
 class Network(nn.Module):
     """trunk: images to the last feature map; neck: map to penultimate features; classifier: one Linear to logits."""
@@ -80,7 +82,7 @@ def resnet(
     reduction = _reduction(stem, size, "ResNet")
     first = _scaled(64, width)
 
-    class ResNet(tv.ResNet):
+    class ResNet(tv.ResNet):  # torchvision 0.26 has no public argument for the width of BasicBlocks
         def _make_layer(self, block, planes, *rest, **keys):
             if planes == 64:  # the first stage: what comes before it is as wide
                 self.inplanes, self.bn1 = first, nn.BatchNorm2d(first)
@@ -135,7 +137,7 @@ def timm(num_classes: int, channels: int, size: int, model: str) -> Network:
     except (RuntimeError, ValueError, TypeError) as error:
         known = library.list_models(f"*{model.partition('.')[0]}*")[:5]
         near = f"; there are {', '.join(known)} ..." if known else ""
-        raise ValueError(f"model={model}: timm can't build it ({' '.join(str(error).split())}){near}") from None
+        raise ValueError(f"model={model}: timm can't build it ({one_line(error)}){near}") from None
     trunk = TimmTrunk(body)
     example = torch.linspace(-1, 1, 2 * channels * size * size).view(2, channels, size, size)
     body.eval()
@@ -144,7 +146,7 @@ def timm(num_classes: int, channels: int, size: int, model: str) -> Network:
             features = trunk(example)
             embedded = body.forward_head(features, pre_logits=True)
         except (RuntimeError, AssertionError, ValueError) as error:  # a vision transformer knows one size only
-            reason = " ".join(str(error).split())[:160]
+            reason = one_line(error, 160)
             raise ValueError(f"model={model} can't take images of {size}x{size} ({reason})") from None
     body.train()
     averaged = features.mean((2, 3)) if features.dim() == 4 else None

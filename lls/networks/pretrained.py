@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lls.errors import UserError
+from lls.errors import UserError, one_line
 from lls.networks.models import Network
 
 HEADS = ("fc.", "classifier.", "head.")  # the classifier's parameters, as files of weights call them
@@ -70,7 +70,7 @@ def _file(path: Path, key: str) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{key}: {path} can't be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"{key}: {path} can't be read ({one_line(error)})") from None
     except Exception as error:  # a broken file shows as any of a dozen kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise UserError(f"{key}: {path} is no file of weights ({reason})") from None

@@ -56,27 +56,16 @@ def class_names(dataset: str) -> list[str]:
         from lls.data.superclasses import CIFAR100
 
         return [name for group in CIFAR100.values() for name in group.split()]
-    if dataset == "flowers102":
-        from torchvision.datasets import Flowers102
+    if dataset in ("flowers102", "fashionmnist"):
+        from torchvision.datasets import FashionMNIST, Flowers102
 
-        return list(Flowers102.classes)
+        names = (Flowers102 if dataset == "flowers102" else FashionMNIST).classes
+        return [name.replace("/", "-") for name in names]
     from lls.data.download.layouts import ANIMALS
 
     return {
         "svhn": list("0123456789"),
         "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
-        "fashionmnist": [
-            "T-shirt-top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ],
         "animals10n": ANIMALS,
     }[dataset]
 

@@ -1,6 +1,8 @@
 """Runs that are on disk: all of a folder, or the one that a name means."""
 
+import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -18,6 +20,19 @@ def all_runs(output: Path) -> Iterator[Run]:
         yield run_in(path.parent)
 
 
+@cache
+def tracked_files(*patterns: str) -> frozenset[str]:
+    """Return the paths that git tracks below the repository's root; none outside a git checkout."""
+    command = ["git", "ls-files", "--", *patterns]
+    return frozenset(subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True).stdout.splitlines())
+
+
+def tracked_ids() -> set[str]:
+    """Return the ids of the runs whose result or failure git tracks; `git add` is enough."""
+    files = tracked_files("outputs/runs/*/result.json", "outputs/runs/*/failed.json")
+    return {Path(file).parent.name for file in files}
+
+
 def run_in(folder: Path) -> Run:
     """The run that a folder holds, wherever it is and whatever it is called."""
     defaults = OmegaConf.load(CONFIGS / "train.yaml")
@@ -27,7 +42,7 @@ def run_in(folder: Path) -> Run:
             stored[section] = OmegaConf.merge(defaults[section], stored[section])
         run = Run(stored)
     except (YAMLError, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
-        reason = one_line(error) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{folder}/config.yaml is no run's configuration ({reason}): remove the folder") from None
     run.folder, run.id = folder, folder.name
     return run

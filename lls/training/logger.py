@@ -1,14 +1,15 @@
 """Where a run's rows go: metrics.jsonl, which is the record, and W&B, which is a window on it."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from lls.errors import one_line
 from lls.files import write_whole
 from lls.runs.run import Run
+from lls.training.wandb_run import start
 
 
 class Recorder:
@@ -60,11 +61,7 @@ class Recorder:
             act(self.wandb)
         except Exception as error:  # whatever W&B's trouble is, it must not cost the run
             self.wandb = None
-            print(f"W&B gets no more of this run ({_reason(error)})", flush=True)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__
+            print(f"W&B gets no more of this run ({one_line(error, 100)})", flush=True)
 
 
 def _line(row: dict) -> str:
@@ -72,42 +69,19 @@ def _line(row: dict) -> str:
 
 
 def start_wandb(run: Run):
-    """The W&B run that mirrors `run`, or None. Whatever W&B's trouble is, it costs one line of text and not the run."""
-    machine = run.cfg.machine
-    if machine.wandb == "disabled":
-        return None
-    home = (Path(machine.output) / "wandb").resolve()
-    for variable, folder in (("WANDB_CACHE_DIR", "cache"), ("WANDB_DATA_DIR", "data")):
-        os.environ.setdefault(variable, str(home / folder))  # W&B would fill the home folder
-    try:
-        import wandb
-
-        quiet = wandb.Settings(silent=True, console="off", init_timeout=10)
-    except Exception as error:
-        print(f"W&B is not used, for this run ({_reason(error)})", flush=True)
-        return None
-    modes = ["online", "offline"] if machine.wandb == "online" else ["offline"]
-    for mode in modes:
-        try:
-            wandb.setup(quiet)
-            if mode == "online" and not wandb.login(prompt=False):
-                raise wandb.errors.UsageError("no API key: run `wandb login`")
-            return wandb.init(
-                mode=mode,
-                project=machine.wandb_project,
-                group=machine.wandb_group or f"{run.cfg.dataset.name}-{run.cfg.network.name}",
-                job_type="train",
-                tags=[run.cfg.dataset.name, run.cfg.network.name, run.cfg.method.name],
-                name=run.id,
-                id=run.id,
-                resume="allow",
-                reinit="finish_previous",  # several runs of a sweep share the process
-                dir=str(run.folder),
-                config=OmegaConf.to_container(run.cfg, resolve=True),
-                settings=quiet,
-            )
-        except Exception as error:
-            wandb.teardown()  # a start that failed would still hold the run's id
-            instead = "offline, `wandb sync` sends it later" if mode != modes[-1] else "not used"
-            print(f"W&B is {instead}, for this run ({_reason(error)})", flush=True)
-    return None
+    """Start the W&B run that mirrors `run`; None if `machine.wandb=disabled` or W&B fails."""
+    cfg, machine = run.cfg, run.cfg.machine
+    return start(
+        Path(machine.output),
+        machine.wandb,
+        "for this run",
+        project=machine.wandb_project,
+        group=machine.wandb_group or f"{cfg.dataset.name}-{cfg.network.name}",
+        job_type="train",
+        tags=[cfg.dataset.name, cfg.network.name, cfg.method.name],
+        name=run.id,
+        id=run.id,
+        reinit="finish_previous",  # several runs of a sweep share the process
+        dir=str(run.folder),
+        config=OmegaConf.to_container(cfg, resolve=True),
+    )

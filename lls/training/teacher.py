@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lls.device import autocast
-from lls.errors import UserError
+from lls.errors import UserError, one_line
 from lls.methods.base import Teacher
 from lls.qmatrix import QMatrix, load_q
 from lls.runs.run import Run, needs
@@ -35,7 +35,7 @@ def _q(path: Path) -> QMatrix:
     try:
         return load_q(path)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"method.q: {path} can't be read as a Q matrix ({reason}); lls.save_q writes one") from None
 
 

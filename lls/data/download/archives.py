@@ -106,7 +106,7 @@ def broken(archive: Path) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
-        reason = one_line(error) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{archive} is broken or not whole ({reason}): delete it and get it again") from None
 
 

@@ -77,7 +77,7 @@ def _read(name: str, folder: Path, split: str):
     try:
         return _torchvisions(name)(folder, download=False, **which)
     except Exception as error:  # torchvision raises many kinds for broken files
-        reason = _faulty(name, folder) or one_line(error) or type(error).__name__
+        reason = _faulty(name, folder) or one_line(error)
         raise UserError(f"{name} is not whole: {reason}; {_again(name, folder)}") from None
 
 

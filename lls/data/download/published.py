@@ -21,28 +21,32 @@ class Split(NamedTuple):
 
 
 class Counts(NamedTuple):
+    classes: int
     train: Split
     test: Split
 
 
 COUNTS = {
-    "fashionmnist": Counts(Split(60_000, 6_000), Split(10_000, 1_000)),
-    "cifar10": Counts(Split(50_000, 5_000), Split(10_000, 1_000)),
-    "cifar100": Counts(Split(50_000, 500), Split(10_000, 100)),
+    "digits": Counts(10, Split(1_437), Split(360)),  # scikit-learn's, split by us
+    "fashionmnist": Counts(10, Split(60_000, 6_000), Split(10_000, 1_000)),
+    "cifar10": Counts(10, Split(50_000, 5_000), Split(10_000, 1_000)),
+    "cifar100": Counts(100, Split(50_000, 500), Split(10_000, 100)),
     "svhn": Counts(
+        10,
         Split(73_257, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)),
         Split(26_032, (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595)),
     ),
-    "tinyimagenet": Counts(Split(100_000, 500), Split(10_000, 50)),
-    "animals10n": Counts(Split(50_000), Split(5_000)),
+    "tinyimagenet": Counts(200, Split(100_000, 500), Split(10_000, 50)),
+    "animals10n": Counts(10, Split(50_000), Split(5_000)),
     # 732 to 1,300 is what ImageNet's classes have; of Kaggle's 100 classes no exact total is published
-    "imagenet100_kaggle": Counts(Split(None, range(732, 1301)), Split(5_000, 50)),
-    "imagenet100_cmc": Counts(Split(126_689, range(732, 1301)), Split(5_000, 50)),
-    "cub200": Counts(Split(5_994), Split(5_794)),
-    "flowers102": Counts(Split(1_020, 10), Split(6_149)),
+    "imagenet100_kaggle": Counts(100, Split(None, range(732, 1301)), Split(5_000, 50)),
+    "imagenet100_cmc": Counts(100, Split(126_689, range(732, 1301)), Split(5_000, 50)),
+    "cub200": Counts(200, Split(5_994), Split(5_794)),
+    "flowers102": Counts(102, Split(1_020, 10), Split(6_149)),
 }
 
-# in bytes, about: the archives as they are fetched, and what they are unpacked to (small files fill whole blocks)
+# Of the data sets that have archives, in bytes, about: the archives as they are fetched, and what they are unpacked to
+# (small files fill whole blocks).
 SIZES = {
     "fashionmnist": (31 * MB, 55 * MB),
     "cifar10": (170 * MB, 186 * MB),
@@ -76,6 +80,14 @@ ARCHIVES = {
             "97eceeb196236b17998738112f37df78",
         ),
     ),
+    "flowers102": tuple(
+        Archive(f"flowers-102/{file}", f"https://www.robots.ox.ac.uk/~vgg/data/flowers/102/{file}", md5)
+        for file, md5 in (
+            ("102flowers.tgz", "52808999861908f626f3c1f4e79d11fa"),
+            ("imagelabels.mat", "e0620be6f572b9609742df49c70aed4d"),
+            ("setid.mat", "a5357ecc9cb78c4bef273ce3793fc85c"),
+        )
+    ),
     "animals10n": (Archive("animals10n/raw_image_ver.zip", None, None),),
     "imagenet100_kaggle": (Archive("imagenet100/archive.zip", None, None),),
     "imagenet100_cmc": ILSVRC,
@@ -105,7 +117,7 @@ TORCHVISION = {"fashionmnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100":
 
 
 def archives(name: str) -> tuple[Archive, ...]:
-    """The archives of a data set; those of torchvision's five are the ones that torchvision names."""
+    """The archives of a data set; those of torchvision's four are the ones that torchvision names."""
     if name in ARCHIVES:
         return ARCHIVES[name]
     import torchvision.datasets as tv
@@ -116,9 +128,6 @@ def archives(name: str) -> tuple[Archive, ...]:
     if name == "svhn":
         urls = (tv.SVHN.split_list[split] for split in ("train", "test"))
         return tuple(Archive(file, url, md5) for url, file, md5 in urls)
-    if name == "flowers102":
-        prefix, files = tv.Flowers102._download_url_prefix, tv.Flowers102._file_dict.values()
-        return tuple(Archive(f"flowers-102/{file}", prefix + file, md5) for file, md5 in files)
     made = getattr(tv, TORCHVISION[name])
     return (Archive(made.filename, made.url, made.tgz_md5),)
 

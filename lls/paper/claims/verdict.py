@@ -15,8 +15,10 @@ its runs.
 """
 
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
+
+from lls.paper.statistics import half_width
 
 ACCURACY, ENTRIES, DISTANCES = 5.0, 0.15, 0.05
 CONFIDENCE = 0.95
@@ -47,9 +49,7 @@ def interval(differences: Sequence[float], doubt: float, confidence: float = CON
     centre = mean(differences)
     if len(differences) == 1:
         return centre - doubt, centre + doubt
-    from scipy.stats import t
-
-    half = t.ppf((1 + confidence) / 2, len(differences) - 1) * stdev(differences) / len(differences) ** 0.5
+    half = half_width(differences, confidence)
     return centre - half, centre + half
 
 

@@ -1,10 +1,9 @@
 """A declared figure as PNG and PDF."""
 
 import importlib
-import re
 from pathlib import Path
 
-from lls.files import write_whole
+from lls.files import file_stem, write_whole
 from lls.paper.figures.declaration import Figure
 
 
@@ -14,8 +13,7 @@ def draw(figure: Figure) -> tuple[Path, Path]:
     from lls.paper.figures import page
 
     folder = Path(figure.panels[0].run.cfg.machine.output) / "figures"
-    said = [text for text in figure.stated if text != "SMOKE=1"]  # which has a folder of its own
-    stem = "-".join([figure.name, *(re.sub(r"[^\w.]+", "-", text) for text in said)])
+    stem = file_stem(figure.name, [text for text in figure.stated if text != "SMOKE=1"])  # it has a folder of its own
     png, pdf = folder / f"{stem}.png", folder / f"{stem}.pdf"
     runs = " ".join(sorted({panel.run.id for panel in figure.panels} - set(figure.missing)))
     about = {"Title": f"Figure {figure.name}: {page.headline(figure)}"}

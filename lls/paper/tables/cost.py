@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
+from lls.data.download.published import COUNTS
 from lls.files import write_whole
 from lls.host import fingerprint
 from lls.paper import smoke as small
@@ -25,18 +26,6 @@ FOLDER = Path("outputs/cache")
 PAPERS_RATE = 15e12  # FLOP/s: Table 9's 142 minutes of ResNet-18 on Tiny-ImageNet, which are 133 PFLOP
 STEP = 0.002  # seconds: what a step takes at least, whatever the network
 EPOCH = 0.2  # and an epoch, with its evaluation and its checkpoint
-IMAGES = {  # of training and test; lls/data/download/published.py has them too, and needs torch
-    "digits": (1_437, 360),
-    "fashionmnist": (60_000, 10_000),
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "svhn": (73_257, 26_032),
-    "tinyimagenet": (100_000, 10_000),
-    "animals10n": (50_000, 5_000),
-    "imagenet100": (130_000, 5_000),  # about: no exact total is published
-    "cub200": (5_994, 5_794),
-    "flowers102": (1_020, 6_149),
-}
 
 
 class Size(NamedTuple):
@@ -79,12 +68,15 @@ def classes_of(run: Run) -> int:
 
 
 def images_of(run: Run) -> tuple[int, int] | None:
-    """How many images a run trains and is tested on, as far as that is published; None for a data set of one's own."""
+    """Return the published numbers of training and test images of a run; None for a data set of one's own."""
     data = run.cfg.dataset
-    if data.name not in IMAGES:
+    counts = COUNTS.get(f"{data.name}_{data.classes}" if data.get("classes") else data.name)
+    if counts is None:
         return None
-    made = run.cfg.machine.data == small.MACHINE["data"]
-    train, test = small.images(data.num_classes) if made else IMAGES[data.name]
+    if run.cfg.machine.data == small.MACHINE["data"]:
+        train, test = small.images(counts.classes)
+    else:
+        train, test = (split.total or counts.classes * split.each[-1] for split in (counts.train, counts.test))
     return (train if data.subset is None else train // 2), (test // 2 if data.subset == "classes" else test)
 
 

@@ -18,7 +18,6 @@ A variant is `of: "3"` and `overrides: [...]`, as on the command line: of the ru
 are read as text, so that 89.40 stays 89.40 and an override is what one would type.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -28,6 +27,7 @@ import yaml
 from lls.config.assemble import CONFIGS
 from lls.config.compose import nearest
 from lls.errors import UserError
+from lls.files import file_stem
 from lls.paper import smoke as small
 from lls.paper.tables.metrics import METRICS
 from lls.runs.planned import distinct, run_of
@@ -88,7 +88,7 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
     all_cells: with the cells that the paper leaves empty. smoke: every run in its small form (smoke.py). UserError
     for a table, row, column or override that is not there."""
     declared, overrides = _declared(name), list(overrides)
-    stem = "-".join([name, *(_slug(text) for text in overrides if not text.startswith("machine."))])
+    stem = file_stem(name, [text for text in overrides if not text.startswith("machine.")])
     if "of" in declared:
         overrides = [*declared["overrides"], *overrides]
         declared = _declared(declared["of"]) | {k: v for k, v in declared.items() if k in ("title", "footnotes")}
@@ -166,11 +166,6 @@ def _printed(paper: str | None) -> tuple[str | None, str | None]:
         return None, None
     value, _, spread = paper.partition("±")
     return value, spread or None
-
-
-def _slug(override: str) -> str:
-    """An override as a part of a file's name."""
-    return re.sub(r"[^\w.]+", "-", override).strip("-")
 
 
 def _merged(column: dict, row: Row, every: dict) -> dict[str, str]:

@@ -3,35 +3,33 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from lls.errors import one_line
 from lls.paper.tables.declaration import Table
 from lls.paper.tables.metrics import METRICS
 from lls.paper.tables.render import text_of, title
 from lls.paper.tables.results import finished
 from lls.paper.tables.values import values_of
+from lls.training.wandb_run import start
 
 
 def mirror(tables: Sequence[Table], output: Path, mode: str) -> None:
     """Log each table. W&B's trouble costs a line of text."""
-    if mode == "disabled" or not tables:
+    if not tables:
+        return
+    keys = {"project": "lls", "group": "tables", "job_type": "table", "name": "tables", "id": "tables"}
+    run = start(output, mode, "for tables", dir=str(output), **keys)
+    if run is None:
         return
     try:
-        _log(tables, output, mode)
-    except Exception as error:  # whatever it is, the tables are written
-        print(f"W&B gets no tables ({' '.join(str(error).split())[:100] or type(error).__name__})", flush=True)
+        _log(tables, run)
+    except Exception as error:  # the tables are written, whatever W&B's trouble is
+        print(f"W&B gets no tables ({one_line(error, 100)})", flush=True)
 
 
-def _log(tables: Sequence[Table], output: Path, mode: str) -> None:
-    import os
-
-    home = (output / "wandb").resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    for variable, folder in (("WANDB_CACHE_DIR", "cache"), ("WANDB_DATA_DIR", "data")):
-        os.environ.setdefault(variable, str(home / folder))
+def _log(tables: Sequence[Table], run) -> None:
     import wandb
 
-    quiet = wandb.Settings(silent=True, console="off", init_timeout=10)
-    keys = {"project": "lls", "group": "tables", "job_type": "table", "name": "tables", "id": "tables"}
-    with wandb.init(mode=mode, dir=str(output), resume="allow", settings=quiet, **keys) as run:
+    with run:
         for table in tables:
             values = values_of(table, finished)
             shown = wandb.Table(

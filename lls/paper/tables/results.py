@@ -1,12 +1,12 @@
 """Where tables are written, from which results, and whether the committed ones are those of the committed results."""
 
-import subprocess
 from pathlib import Path
 
 from lls.config.assemble import CONFIGS
 from lls.files import write_whole
 from lls.paper.tables.declaration import Table, load, names
 from lls.paper.tables.render import render
+from lls.runs.find import tracked_files, tracked_ids
 from lls.runs.run import Run
 from lls.runs.schema import Failed, Result
 
@@ -20,9 +20,7 @@ def finished(run: Run) -> Result | Failed | None:
 
 def tracked(run: Run) -> Result | Failed | None:
     """What a run has ended with, if git tracks it."""
-    known = _tracked("outputs/runs/*/*.json")
-    files = {"failed.json": lambda: run.failed, "result.json": lambda: run.result}
-    return next((read() for name, read in files.items() if f"outputs/runs/{run.id}/{name}" in known), None)
+    return finished(run) if run.id in tracked_ids() else None
 
 
 def write(table: Table, folder: Path) -> list[Path]:
@@ -43,21 +41,10 @@ def stale(folder: Path = ROOT / "outputs" / "tables") -> list[str]:
                 problems.append(f"{path.name} is missing")
             elif path.read_text() != text:
                 problems.append(f"{path.name} is stale")
-    known = {Path(name).name for name in _tracked("outputs/tables/*")}
+    known = {Path(name).name for name in tracked_files("outputs/tables/*")}
     return [*problems, *(f"{name} is of no table in configs/table" for name in sorted(known - expected))]
 
 
 def _write(path: Path, text: str) -> Path:
     write_whole(path, lambda temporary: temporary.write_text(text))
     return path
-
-
-_listed: dict[str, frozenset[str]] = {}
-
-
-def _tracked(pattern: str) -> frozenset[str]:
-    if pattern not in _listed:
-        command = ["git", "ls-files", "--", pattern]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-        _listed[pattern] = frozenset(listed)
-    return _listed[pattern]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from statistics import mean, stdev
 from typing import NamedTuple
 
+from lls.paper.statistics import half_width
 from lls.paper.tables.declaration import Cell, Table
 from lls.paper.tables.metrics import METRICS
 from lls.runs.run import Run
@@ -87,13 +88,6 @@ def differences(table: Table, values: dict[tuple[str, str], Value]) -> list[Diff
                 if pairs:
                     base = mean(theirs.values())
                     percent = 100 * mean(pairs) / base if base else None
-                    found.append(Difference(row, rival, column.name, mean(pairs), _half(pairs), len(pairs), percent))
+                    half = half_width(pairs) if len(pairs) > 1 else None
+                    found.append(Difference(row, rival, column.name, mean(pairs), half, len(pairs), percent))
     return found
-
-
-def _half(differences: list[float]) -> float | None:
-    if len(differences) < 2:
-        return None
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
