@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.rounds import Times, alternate
+from lls.config.assemble import options
 from lls.config.compose import compose
 from lls.device import keep_memory, select_device, synchronizer
 from lls.methods.base import Batch, Method
@@ -15,10 +16,7 @@ from lls.training.build import build_method
 BATCH, IN_A_STEP = 128, ", in a step"
 CLASSES = (10, 100, 200, 1000)
 MANY = 21_841  # ImageNet-21k, where LLS's Q alone has 1.9 GB
-METHODS = (
-    *("onehot", "ls", "focal", "flsd", "tfkd_reg", "zipf", "ols", "lls", "lspp"),
-    *("lls method.terms=forward_kl", "lls method.terms=no_rce"),
-)  # not those whose cost is a teacher's forward pass
+TERMS = ("lls method.terms=forward_kl", "lls method.terms=no_rce")
 
 
 def compare(num_classes: int, rounds: int) -> Times:
@@ -29,7 +27,7 @@ def compare(num_classes: int, rounds: int) -> Times:
     logits = torch.randn(batch, num_classes, device=device, requires_grad=True)
     y = torch.randint(num_classes, (batch,), device=device)
     if num_classes < MANY:
-        methods = {name: _method(f"method={name}", num_classes, device) for name in METHODS}
+        methods = {name: _method(f"method={name}", num_classes, device) for name in (*untaught(), *TERMS)}
         methods |= {"lls without update": _method("method=lls", num_classes, device)}
         methods["pseudo-code"] = PseudoCode(num_classes).to(device)
         for name in ("onehot", "lls"):
@@ -42,6 +40,13 @@ def compare(num_classes: int, rounds: int) -> Times:
     work = {name: _turn(method, logits, y, repeats, name) for name, method in methods.items()}
     times = alternate(work, rounds, synchronizer(device))
     return times._replace(seconds={name: [s / repeats for s in turns] for name, turns in times.seconds.items()})
+
+
+def untaught() -> list[str]:
+    """The methods of configs/method without a teacher, whose forward pass would be their cost; each with the settings
+    of its own yaml only, and without lls_topn, which is for many classes."""
+    sections = {name: compose([f"method={name}"]).method for name in options("method") if name != "lls_topn"}
+    return [name for name, method in sections.items() if "teacher" not in method and method.name == name]
 
 
 def memory(num_classes: int = MANY) -> tuple[int, int]:

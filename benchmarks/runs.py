@@ -15,12 +15,12 @@ import torch
 
 from benchmarks.loops import a_step, pixels, train_batches
 from lls.config.compose import compose
-from lls.config.ranges import SMALL
+from lls.config.ranges import IN_MEMORY_SIDE
 from lls.data.augment import none
+from lls.data.download import published
 from lls.device import resolve_compute, select_device, set_precision, synchronizer
 from lls.launch.mps import shared
 from lls.launch.slots import Slot
-from lls.paper.tables.cost import IMAGES
 from lls.training.cuda_graph import Recorded
 from lls.training.schedule import schedule
 from lls.training.step import epoch
@@ -74,9 +74,11 @@ def measure(
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what the run before this one held
     set_precision(cfg.machine.precision, device)
-    total = IMAGES[run.dataset][0] // cfg.train.batch_size * plan.epochs
+    total = published.images(run.dataset, cfg.dataset.get("classes"))[0] // cfg.train.batch_size * plan.epochs
     step = a_step(cfg, device, resolve_compute(cfg.machine, device, total))
-    images = 20_000 if cfg.dataset.size <= SMALL else 2_048  # an epoch's start must not come more often than it does
+    images = (
+        20_000 if cfg.dataset.size <= IN_MEMORY_SIDE else 2_048
+    )  # an epoch's start must not come more often than it does
     batches = train_batches(cfg, *pixels(cfg, images), device)
     step.net.train()
     endless = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))

@@ -20,6 +20,7 @@ from benchmarks.apart import Apart
 from benchmarks.record import Goal, Record, markdown
 from benchmarks.rounds import Spread, alternate
 from lls.config.compose import compose
+from lls.data.download import published
 from lls.training.build import build_method
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +138,8 @@ def test_a_run_of_the_paper_in_minutes(monkeypatch):
     assert found.training == pytest.approx((found.begin + found.step / 1000 * 468 * 200) / 60)
     assert found.begin > found.step / 1000
     for run in runs.RUNS:
-        assert compose([f"dataset={run.dataset}", f"network={run.network}"]).dataset.name in runs.IMAGES
+        data = compose([f"dataset={run.dataset}", f"network={run.network}"]).dataset
+        assert published.images(data.name, data.get("classes"))
 
 
 def test_of_several_at_once_none_waits_for_one_that_failed(tmp_path):

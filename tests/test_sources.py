@@ -37,6 +37,11 @@ def offline(monkeypatch):
     monkeypatch.setattr(fetch, "WAITS", ())
 
 
+@pytest.mark.parametrize("name", published.COUNTS)
+def test_a_yaml_has_the_published_number_of_classes(name):
+    assert archives.dataset(name).num_classes == published.COUNTS[name].classes
+
+
 def source(name, folder, *overrides):
     return find(archives.dataset(name, *overrides), folder)
 
@@ -64,7 +69,7 @@ def test_archives_of_image_files_to_a_listing(name, tmp_path, monkeypatch):
     found = source(name, tmp_path)
     listing = found.files()
     assert found.num_classes == len(listing.classes) == len(set(listing.classes))
-    for paths, labels, split in zip(listing[:4:2], listing[1:4:2], counts, strict=True):
+    for paths, labels, split in zip(listing[:4:2], listing[1:4:2], counts[1:], strict=True):
         assert Counter(labels) == dict.fromkeys(range(found.num_classes), split.each)
         assert len(set(paths)) == len(paths) == split.total
     grey = cmyk = 0
@@ -87,7 +92,7 @@ def test_torchvisions_archives_to_pixels(name, tmp_path, monkeypatch):
     images = found.read()
     assert found.files is None
     assert found.num_classes == len(images.classes)
-    assert [len(images.train_x), len(images.test_x)] == [split.total for split in counts]
+    assert [len(images.train_x), len(images.test_x)] == [split.total for split in counts[1:]]
     for x, y in ((images.train_x, images.train_y), (images.test_x, images.test_y)):
         assert Counter(y.tolist()).keys() == set(range(found.num_classes))
         middle = x[:, 16, 16].int() // 16

@@ -58,7 +58,7 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
 }
 
 
-SMALL = 64  # pixels a side: up to here all images are decoded at once, and kept
+IN_MEMORY_SIDE = 64  # pixels a side: up to here all images are decoded at once, and kept
 LARGE = ("crop", "resize", "keep_aspect", "resize_first")
 
 
@@ -83,7 +83,7 @@ def check_ranges(cfg: dict) -> None:
 
 def _check_geometry(data: dict, machine: dict) -> None:
     """What only large images have, and what of it goes together."""
-    large, given = data["size"] > SMALL, [key for key in LARGE if data[key] is not None]
+    large, given = data["size"] > IN_MEMORY_SIDE, [key for key in LARGE if data[key] is not None]
     if not large and "crop_padding" not in data:
         raise UserError(f"dataset.size={data['size']}: {data['name']} is read in more than 64x64 only")
     if given and not large:

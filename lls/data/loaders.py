@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lls.config.ranges import LARGE, SMALL
+from lls.config.ranges import IN_MEMORY_SIDE, LARGE
 from lls.data import fingerprint
 from lls.data.cache import load
 from lls.data.image_store import Store, make_store
@@ -24,10 +24,12 @@ Pixels = Callable[[Tensor], Tensor]
 def feed(cfg: DictConfig, source: Source, device: torch.device) -> "Resident | Streamed":
     """The images of the run `cfg`, of `source`, on their way to `device`. Decodes the small ones, or reads their cache;
     of the large ones, reads the names only. What it returns is for a `with`, which ends the workers."""
-    if cfg.dataset.size > SMALL and source.files is not None:
+    if cfg.dataset.size > IN_MEMORY_SIDE and source.files is not None:
         return Streamed(cfg, source, device)
     if given := [key for key in LARGE if cfg.dataset[key] is not None]:
-        raise UserError(f"dataset.{given[0]}: is for images in files above {SMALL}x{SMALL}, which these are not")
+        raise UserError(
+            f"dataset.{given[0]}: is for images in files above {IN_MEMORY_SIDE}x{IN_MEMORY_SIDE}, which these are not"
+        )
     return Resident(cfg, source, device)
 
 

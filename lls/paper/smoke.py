@@ -7,16 +7,19 @@ same layers; the schedule two epochs. What comes out means nothing but that ever
 import os
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from lls.config.assemble import GROUPS, parse
+from omegaconf import DictConfig
+
+from lls.config.assemble import GROUPS, assembled, options, parse
+from lls.config.ranges import IN_MEMORY_SIDE
 
 OUTPUT = "outputs/smoke"
 LISTS = Path(__file__).parents[1] / "data" / "download" / "lists"
 SMALL = {"train.epochs": "2", "train.lr": "0.01"}
 MACHINE = {"output": OUTPUT, "data": f"{OUTPUT}/data", "wandb": "disabled", "device": "cpu", "workers": "0"}
-FILES = ("imagenet100", "cub200", "flowers102")  # data sets of images above 64x64, which are streamed
-DEEP = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2")
+GENERATED = tuple(name for name in options("dataset") if name not in ("digits", "imagefolder"))
 # Not narrower: in a channels_last 1x1 convolution of 4 channels with stride 2, oneDNN of PyTorch 2.11 writes beyond its
 # memory on CPUs with AVX2 and no AVX-512.
 NARROW = "network.width=0.125"
@@ -25,25 +28,36 @@ NARROW = "network.width=0.125"
 def overrides(texts: Sequence[str]) -> list[str]:
     """The overrides of a run's small form: those of the run and, over them, what makes it small. `machine.*` stay."""
     said = dict(text.partition("=")[::2] for text in texts)
-    dataset, network = said.get("dataset", "digits"), said.get("network")
-    few = dataset in ("svhn", "cifar10", "fashionmnist", "animals10n")  # classes, and so images
-    more = SMALL | {"train.batch_size": "20" if few else "40"}
-    if dataset in FILES:
+    choices = [(group, said[group]) for group in GROUPS if group in said]
+    cfg = _config(*choices)
+    more = SMALL | {"train.batch_size": "20" if cfg.dataset.num_classes <= 10 else "40"}
+    if cfg.dataset.size > IN_MEMORY_SIDE:
         more |= {"dataset.size": "72", "dataset.resize": "80"}
-        if dataset != "imagenet100":
+        if cfg.dataset.pretrained:
             more["dataset.pretrained"] = "null"
-    elif network in DEEP:
+    elif "width" in cfg.network:
         more["dataset.size"] = "16"
-    if network in DEEP:
+    if "width" in cfg.network:
         more["network.width"] = NARROW.partition("=")[2]
-    teacher = said.get("method.teacher.network", network)
-    if said.get("method", "").startswith(("kd", "lls_st", "tfkd_self")) and teacher in DEEP:
+    if "teacher" in cfg.method and "width" in _teacher_network(said):
         given = parse([f"x={said.get('method.teacher.overrides', '[]')}"])[0].value()
         more["method.teacher.overrides"] = str([*given, NARROW])
     machine = {f"machine.{key}": value for key, value in MACHINE.items()}
-    groups = [key for key in GROUPS if key in said]
-    ordered = {key: said[key] for key in groups} | machine | said | more
+    ordered = dict(choices) | machine | said | more
     return [f"{key}={value}" for key, value in ordered.items()]
+
+
+@cache
+def _config(*choices: tuple[str, str]) -> DictConfig:
+    """What the yaml files of these options say."""
+    return assembled(parse([f"{group}={option}" for group, option in choices]))
+
+
+def _teacher_network(said: dict[str, str]) -> DictConfig:
+    chosen = {group: said[group] for group in ("dataset", "network") if group in said}
+    if "method.teacher.network" in said:
+        chosen["network"] = said["method.teacher.network"]
+    return _config(*chosen.items()).network
 
 
 def class_names(dataset: str) -> list[str]:
@@ -87,12 +101,13 @@ def make_data(root: Path = Path(OUTPUT) / "data") -> None:
     import numpy as np
     from PIL import Image
 
-    for dataset in ("svhn", "cifar10", "fashionmnist", "cifar100", "tinyimagenet", "animals10n", *FILES):
+    for dataset in GENERATED:
         target, building = root / dataset, root / f".{dataset}.{os.getpid()}"
         if target.is_dir():
             continue
         names, random = class_names(dataset), np.random.default_rng(0)
-        side = 80 if dataset in FILES else 28 if dataset == "fashionmnist" else 32
+        large = _config(("dataset", dataset)).dataset.size > IN_MEMORY_SIDE
+        side = 80 if large else 28 if dataset == "fashionmnist" else 32
         for label, name in enumerate(names):
             pattern = random.integers(40, 216, 3) + 30 * np.sin(np.arange(side) * (1 + label % 7) / 4)[:, None, None]
             for split, count in zip(("train", "test"), each(len(names)), strict=True):

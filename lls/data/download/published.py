@@ -116,6 +116,16 @@ TO_GET = {
 TORCHVISION = {"fashionmnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
 
 
+def images(name: str, classes: str | None = None) -> tuple[int, int] | None:
+    """Return the number of training and of test images of a data set, about where no total is published; None for one
+    that is not published. classes: which ImageNet-100 (`kaggle` or `cmc`)."""
+    counts = COUNTS.get(f"{name}_{classes}" if classes else name)
+    if counts is None:
+        return None
+    train, test = (split.total or counts.classes * split.each[-1] for split in (counts.train, counts.test))
+    return train, test
+
+
 def archives(name: str) -> tuple[Archive, ...]:
     """The archives of a data set; those of torchvision's four are the ones that torchvision names."""
     if name in ARCHIVES:

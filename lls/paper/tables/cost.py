@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from lls.data.download.published import COUNTS
+from lls.data.download import published
 from lls.files import write_whole
 from lls.host import fingerprint
 from lls.paper import smoke as small
@@ -68,15 +68,13 @@ def classes_of(run: Run) -> int:
 
 
 def images_of(run: Run) -> tuple[int, int] | None:
-    """Return the published numbers of training and test images of a run; None for a data set of one's own."""
+    """Return the numbers of training and test images of a run; None for a data set of one's own."""
     data = run.cfg.dataset
-    counts = COUNTS.get(f"{data.name}_{data.classes}" if data.get("classes") else data.name)
-    if counts is None:
+    generated = run.cfg.machine.data == small.MACHINE["data"]
+    found = small.images(data.num_classes) if generated else published.images(data.name, data.get("classes"))
+    if found is None:
         return None
-    if run.cfg.machine.data == small.MACHINE["data"]:
-        train, test = small.images(counts.classes)
-    else:
-        train, test = (split.total or counts.classes * split.each[-1] for split in (counts.train, counts.test))
+    train, test = found
     return (train if data.subset is None else train // 2), (test // 2 if data.subset == "classes" else test)
 
 
