@@ -268,7 +268,7 @@ def test_unpack_and_check_what_has_to_be_asked_for(name, tmp_path, monkeypatch, 
 
 def test_all_leaves_out_what_has_to_be_asked_for(tmp_path, monkeypatch, script):
     monkeypatch.setattr(prepare, "listing", lambda name, folder: pytest.fail(name))
-    monkeypatch.setattr(published, "COUNTS", {name: published.COUNTS[name] for name in ASKED})
+    monkeypatch.setattr(published, "SIZES", {name: published.SIZES[name] for name in ASKED})
     status, out, _ = script("all")
     assert status == 0
     assert out.count("is left out: ") == 3

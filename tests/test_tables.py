@@ -537,7 +537,7 @@ def test_trouble_of_wandb_costs_no_table(home, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("wandb.init", broken)
     mirror([load("6")], tmp_path, "offline")
-    assert capsys.readouterr().out == "W&B gets no tables (out of order)\n"
+    assert capsys.readouterr().out == "W&B is not used, for tables (out of order)\n"
 
 
 def test_sync_sends_what_wandb_has_not_got(tmp_path, monkeypatch, capsys):
