@@ -43,12 +43,12 @@ def rows(overrides: list[str]) -> "dict[str, Tensor]":
 
 def _unchanged(cfg: "DictConfig") -> "DictConfig":
     """The same without augmentation, crop and flip: the epoch's images in the epoch's order, as they are."""
-    from lls.config.ranges import SMALL
+    from lls.config.ranges import IN_MEMORY_SIDE
 
     cfg = cfg.copy()
     cfg.augment = {"name": "none"}
     cfg.dataset.flip, cfg.dataset.crop_padding = False, 0
-    if cfg.dataset.size > SMALL:
+    if cfg.dataset.size > IN_MEMORY_SIDE:
         cfg.dataset.update({"crop": "random", "resize": cfg.dataset.size, "keep_aspect": False})
     return cfg
 
