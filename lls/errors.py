@@ -28,7 +28,7 @@ def run_script(main: Callable[[], int | None], stopped: str = "stopped; the same
     A UserError is printed in one line, and its status is the script's. Ctrl-C prints `stopped` and exits with 130.
     Where nobody reads the output any more, as after `| head`, the script ends quietly."""
     try:
-        status = main()
+        status = main() or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

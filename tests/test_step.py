@@ -108,12 +108,15 @@ def teacher():
             seen[:] = x, 3 * x.flatten(1)[:, :K]
         return seen[1]
 
-    return {"teacher": logits}
+    return logits
 
 
 def method_of(overrides):
-    lesson = {"q": torch.eye(K)} if "lls_st" in overrides else teacher() if "kd" in overrides.split("=")[1] else {}
-    return build_method(compose(overrides.split()).method, K, **lesson)
+    cfg = compose(overrides.split()).method
+    method = build_method(cfg, K)
+    if "teacher" in cfg:
+        method.set_teacher(torch.eye(K) if "q" in cfg else teacher())
+    return method
 
 
 def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
