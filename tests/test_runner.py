@@ -320,11 +320,12 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
         "from lls.runs.run import Run\n"
         "if __name__ == '__main__':\n    start([Run(compose(line.split())) for line in sys.argv[1:]], jobs=2)\n"
     )
-    first, long = run_of(), run_of("train.epochs=40", "seed=9")
-    lines = [" ".join([*SHORT, *overrides]), " ".join([*SHORT, *overrides, "train.epochs=40", "seed=9"])]
+    first, long = run_of(), run_of("train.epochs=25", "seed=9")
+    lines = [" ".join([*SHORT, *overrides]), " ".join([*SHORT, *overrides, "train.epochs=25", "seed=9"])]
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # pytest-xdist sets it
+    environment |= {"PYTHONPATH": str(ROOT), "TERM": "xterm"}
     command = [sys.executable, str(script), *lines]
     runner = subprocess.Popen(
         command, cwd=ROOT, stdin=end, stdout=end, stderr=end, env=environment, start_new_session=True
@@ -332,7 +333,7 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
     os.close(end)
     expected = [
         rf"\[1/2\] {first.id}  top-1 \d+\.\d\d %, \d+ s",
-        rf"{long.id} +epoch \d+/40  top-1 \d+\.\d\d %  [\d,]+ images/s  [\d:]+ left",
+        rf"{long.id} +epoch \d+/25  top-1 \d+\.\d\d %  [\d,]+ images/s  [\d:]+ left",
         r"1/2 done, 1 running, 0 to come; [\d:]+ left",
     ]
     shown, begun = "", time.monotonic()
@@ -354,7 +355,7 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
     assert start([first, long], jobs=2) == []
     assert first.result == finished
     assert (starts(first), starts(long)) == (1, 2)
-    assert f"40 epochs on cpu, {kept} of them done" in log_of(long).read_text()
+    assert f"25 epochs on cpu, {kept} of them done" in log_of(long).read_text()
 
 
 def test_two_runners_share_a_folder(run_of, monkeypatch):
