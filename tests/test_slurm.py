@@ -26,7 +26,6 @@ from lls.training import checkpoint, loop
 submitit = pytest.importorskip("submitit")
 from lls.launch import slurm  # noqa: E402 - after the line above
 
-pytestmark = pytest.mark.xdist_group("slurm")  # one SLURM, not one for each process
 ROOT = Path(__file__).resolve().parent.parent
 NODE = ROOT / "tests" / "slurm" / "start.sh"
 SHORT = ["train.epochs=6", "train.milestones=[]"]
