@@ -34,7 +34,7 @@ train: .venv/ready ## train: LLS on digits, or what ARGS="dataset=cifar100 metho
 data: .venv/ready ## check data sets, or fetch and unpack those of ARGS="tinyimagenet cub200"
 	@$(BIN)/python scripts/prepare_data.py $(ARGS)
 
-test: .venv/ready ## run the tests
+test: .venv/ready ## run the tests, some at once; one at a time with ARGS="-n0 --pdb tests/test_lls.py"
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 runs: .venv/ready ## list the runs

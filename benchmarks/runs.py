@@ -76,9 +76,8 @@ def measure(
     set_precision(cfg.machine.precision, device)
     total = published.images(run.dataset, cfg.dataset.get("classes"))[0] // cfg.train.batch_size * plan.epochs
     step = a_step(cfg, device, resolve_compute(cfg.machine, device, total))
-    images = (
-        20_000 if cfg.dataset.size <= IN_MEMORY_SIDE else 2_048
-    )  # an epoch's start must not come more often than it does
+    # enough that an epoch does not start more often than in training
+    images = 20_000 if cfg.dataset.size <= IN_MEMORY_SIDE else 2_048
     batches = train_batches(cfg, *pixels(cfg, images), device)
     step.net.train()
     endless = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))

@@ -55,4 +55,4 @@ def send(run: Run, project: str) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "stopped; the same command goes on")

@@ -100,6 +100,13 @@ def test_every_method_trains_with_mixed_images_and_resumes(option, augment, over
     assert math.isfinite(result["loss"])
 
 
+@pytest.mark.parametrize("option", ["kd", "lls_st", "tfkd_self"])
+def test_a_method_without_its_teacher_says_so(option):
+    method = build_method(compose([f"method={option}"]).method, 10)
+    with pytest.raises(RuntimeError, match="no teacher"):
+        method(torch.zeros(2, 10), torch.tensor([0, 1]), x=torch.zeros(2, 1, 32, 32))
+
+
 # -- one by one --------------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +403,8 @@ def test_a_method_is_two_new_files(tmp_path):
         "nameless": "power: 2.0\n",
         "lost": "name: tou\n",
     }
+    teacher = (ROOT / "configs/method/tfkd_self.yaml").read_text().partition("teacher:")[2]
+    wrong["taught"] = f"name: toy\npower: 2.0\nteacher:{teacher}"
     for name, text in wrong.items():
         (tmp_path / f"configs/method/{name}.yaml").write_text(text)
 
@@ -424,6 +433,7 @@ def test_a_method_is_two_new_files(tmp_path):
         "method.force: lls.methods.toy.Toy takes no such argument",
         "method: its yaml in configs/method has no key name",
         "method.name=tou: there is no lls/methods/tou.py",
+        "method.teacher: Toy of lls/methods/toy.py has no set_teacher",
     ]
 
 

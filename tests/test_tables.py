@@ -486,6 +486,17 @@ def test_smoke_has_every_class_under_its_name(dataset):
     assert not any("/" in name for name in classes)
 
 
+def test_smoke_has_a_form_for_images_of_ones_own_and_refuses_as_ever(tmp_path):
+    (run, *_) = runs_of([load("3", ["dataset=imagefolder", f"dataset.root={tmp_path}"], smoke=True)])
+    assert run.cfg.train.batch_size == 40
+    assert cost.images_of(run) is None
+    for word, nearest in (("network=leenet", "lenet"), ("dataset=cifar1000", "cifar100")):
+        with pytest.raises(UserError, match=f"did you mean '{nearest}'"):
+            load("3", [word], smoke=True)
+    with pytest.raises(UserError, match="resnet43"):
+        runs_of([load("5", ["method.teacher.network=resnet43"], smoke=True)])
+
+
 def test_smoke_trains_a_table_to_its_last_cell(tmp_path, monkeypatch, capsys):
     """Generated images, a narrow network, a Q of the full data that teaches a half of them; once is enough."""
     monkeypatch.setattr(smoke, "class_names", lambda dataset: [*"0123456789"] if dataset == "fashionmnist" else ["0"])

@@ -22,6 +22,11 @@ def call(make: Callable, group: str, **keys):
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
     if unknown := [key for key in keys if key not in takes and not anything]:
         raise UserError(f"{group}.{unknown[0]}: {make.__module__}.{make.__name__} takes no such argument")
+    required = [name for name, parameter in takes.items() if parameter.default is parameter.empty and name not in keys]
+    if required and not anything:
+        raise UserError(
+            f"{group}.{required[0]}: {make.__module__}.{make.__name__} needs it, and its yaml does not have it"
+        )
     try:
         return make(**keys)
     except ValueError as error:

@@ -3,7 +3,8 @@
 A method turns a batch into a loss. What it learns beside the network are its parameters (LLS: Q), trained by the same
 optimizer; what it gathers are its buffers (OLS: the class averages), both are checkpointed by themselves. To add one:
 a file lls/methods/<name>.py with one Method subclass whose constructor takes `num_classes` and the other keys of
-configs/method/<name>.yaml, and raises ValueError for a value out of range.
+configs/method/<name>.yaml, and raises ValueError for a value out of range. What a yaml with `teacher:` says of the
+teacher (`teacher`, and `q`) is not passed to the constructor: `set_teacher` brings the teacher itself.
 
 A method serves in any loop, without the rest of this package:
 
@@ -23,9 +24,12 @@ Teacher = Callable[[Tensor], Tensor]
 neither optimised, nor counted, nor stored, nor ever in train mode."""
 
 
+NO_TEACHER = "this method has no teacher: pass one when it is made, or call set_teacher"
+
+
 def no_teacher(x: Tensor) -> Tensor:
-    """The Teacher of a method that has not been given one."""
-    raise RuntimeError("this method has no teacher: pass one when it is made, or call set_teacher")
+    """The Teacher of a method that has not been given one: RuntimeError."""
+    raise RuntimeError(NO_TEACHER)
 
 
 class Batch(NamedTuple):

@@ -1,11 +1,10 @@
 """LLS-ST, the substitute teacher: a Q learned before takes the place of a teacher network (Section 5.3, App. D)."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import cross_entropy, kl, log_mixture
-from lls.methods.base import Batch, Method
+from lls.methods.base import NO_TEACHER, Batch, Method
 
 
 class LLSST(Method):
@@ -13,7 +12,7 @@ class LLSST(Method):
     the teacher's output.
 
     q: `[K, K]` logits; for a subset of the classes, the rows *and* columns of that subset (Appendix D), so that the
-    softmax is over them alone; until it is given, all zeros. objective: `ce`, or `symmetric_kl` for the LLS loss
+    softmax is over them alone. objective: `ce`, or `symmetric_kl` for the LLS loss
     (with its ½) at the frozen Q.
     """
 
@@ -26,16 +25,19 @@ class LLSST(Method):
         if objective not in ("ce", "symmetric_kl"):
             raise ValueError(f"objective={objective}: must be one of ce, symmetric_kl")
         self.alpha, self.objective = alpha, objective
-        self.register_buffer("q", torch.zeros(num_classes, num_classes))
+        self.num_classes = num_classes
+        self.register_buffer("q", None)
         if q is not None:
             self.set_teacher(q)
 
     def set_teacher(self, q: Tensor) -> None:
-        if q.shape != self.q.shape:
-            raise ValueError(f"the substitute teacher's Q is {list(q.shape)}, not {list(self.q.shape)}")
+        if q.shape != (self.num_classes, self.num_classes):
+            raise ValueError(f"the substitute teacher's Q is {list(q.shape)}, not {[self.num_classes] * 2}")
         self.q = q.detach().clone()
 
     def loss(self, batch: Batch) -> Tensor:
+        if self.q is None:
+            raise RuntimeError(NO_TEACHER)
         log_p = F.log_softmax(batch.logits, -1)
         log_q = F.log_softmax(F.embedding(batch.y, self.q.to(log_p.dtype)), -1)
         log_t = log_mixture(log_q, batch.y, self.alpha)

@@ -29,8 +29,10 @@ def overrides(texts: Sequence[str]) -> list[str]:
     """The overrides of a run's small form: those of the run and, over them, what makes it small. `machine.*` stay."""
     said = dict(text.partition("=")[::2] for text in texts)
     choices = [(group, said[group]) for group in GROUPS if group in said]
+    if any(option not in options(group) for group, option in choices):
+        return list(texts)  # composing the run refuses it, and says what it might have meant
     cfg = _config(*choices)
-    more = SMALL | {"train.batch_size": "20" if cfg.dataset.num_classes <= 10 else "40"}
+    more = SMALL | {"train.batch_size": "20" if (cfg.dataset.num_classes or 100) <= 10 else "40"}
     if cfg.dataset.size > IN_MEMORY_SIDE:
         more |= {"dataset.size": "72", "dataset.resize": "80"}
         if cfg.dataset.pretrained:
@@ -55,7 +57,7 @@ def _config(*choices: tuple[str, str]) -> DictConfig:
 
 def _teacher_network(said: dict[str, str]) -> DictConfig:
     chosen = {group: said[group] for group in ("dataset", "network") if group in said}
-    if "method.teacher.network" in said:
+    if said.get("method.teacher.network") in options("network"):
         chosen["network"] = said["method.teacher.network"]
     return _config(*chosen.items()).network
 

@@ -27,10 +27,11 @@ def tracked_files(*patterns: str) -> frozenset[str]:
     return frozenset(subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True).stdout.splitlines())
 
 
-def tracked_ids() -> set[str]:
+@cache
+def tracked_ids() -> frozenset[str]:
     """Return the ids of the runs whose result or failure git tracks; `git add` is enough."""
     files = tracked_files("outputs/runs/*/result.json", "outputs/runs/*/failed.json")
-    return {Path(file).parent.name for file in files}
+    return frozenset(Path(file).parent.name for file in files)
 
 
 def run_in(folder: Path) -> Run:

@@ -27,7 +27,8 @@ def build_method(cfg: DictConfig, num_classes: int) -> Method:
     `set_teacher` gives it that (lls/training/teacher.py). UserError for a value it refuses."""
     keys = OmegaConf.to_container(cfg, resolve=True)
     name = keys.pop("name", "")
-    if keys.pop("teacher", None) is not None:
+    taught = keys.pop("teacher", None) is not None
+    if taught:
         keys.pop("q", None)
     if not re.fullmatch(r"[a-z]\w*", name):
         raise UserError(f"method.name={name}: not a name")
@@ -37,7 +38,10 @@ def build_method(cfg: DictConfig, num_classes: int) -> Method:
         if error.name != f"lls.methods.{name}":
             raise
         raise UserError(f"method.name={name}: there is no lls/methods/{name}.py") from None
-    return call(_method_class(module), "method", num_classes=num_classes, **keys)
+    method = call(_method_class(module), "method", num_classes=num_classes, **keys)
+    if taught and type(method).set_teacher is Method.set_teacher:
+        raise UserError(f"method.teacher: {type(method).__name__} of lls/methods/{name}.py has no set_teacher")
+    return method
 
 
 def build_network(cfg: DictConfig, num_classes: int, channels: int, size: int) -> Network:

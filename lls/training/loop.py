@@ -30,7 +30,7 @@ from lls.training.progress import Progress
 from lls.training.result import now, outcome
 from lls.training.schedule import schedule
 from lls.training.step import Divergence, Step, epoch
-from lls.training.teacher import teacher_inputs
+from lls.training.teacher import give_teacher
 
 
 class Prepared(NamedTuple):
@@ -69,8 +69,7 @@ def train(run: Run, prepared: Prepared) -> dict:
     cfg, plan = run.cfg, schedule(run.cfg.train, run.cfg.budget)
     device, source, net, method, augmentation = prepared
     images = feed(cfg, source, device)
-    if (teacher := teacher_inputs(run, images.classes, device)) is not None:
-        method.set_teacher(teacher)
+    give_teacher(run, method, images.classes, device)
     batches, test = images.train(augmentation.pixels), images.plain("test")
     how = resolve_compute(cfg.machine, device, plan.epochs * len(batches))
     step = step_of(cfg, net, method, how, device)

@@ -12,10 +12,20 @@ from torch import Tensor
 
 from lls.device import autocast
 from lls.errors import UserError, one_line
-from lls.methods.base import Teacher
+from lls.methods.base import Method, Teacher
 from lls.qmatrix import QMatrix, load_q
 from lls.runs.run import Run, needs
 from lls.training.checkpoint import load
+
+
+def give_teacher(run: Run, method: Method, classes: list[str], device: torch.device) -> None:
+    """Give `run`'s method its teacher, which is finished, if it has one. UserError if the two do not go together."""
+    if (teacher := teacher_inputs(run, classes, device)) is None:
+        return
+    try:
+        method.set_teacher(teacher)
+    except ValueError as error:
+        raise UserError(f"method.teacher: {error}") from None
 
 
 def teacher_inputs(run: Run, classes: list[str], device: torch.device) -> Teacher | Tensor | None:

@@ -70,11 +70,9 @@ def classes_of(run: Run) -> int:
 def images_of(run: Run) -> tuple[int, int] | None:
     """Return the numbers of training and test images of a run; None for a data set of one's own."""
     data = run.cfg.dataset
-    generated = run.cfg.machine.data == small.MACHINE["data"]
-    found = small.images(data.num_classes) if generated else published.images(data.name, data.get("classes"))
-    if found is None:
+    if (found := published.images(data.name, data.get("classes"))) is None:
         return None
-    train, test = found
+    train, test = small.images(data.num_classes) if run.cfg.machine.data == small.MACHINE["data"] else found
     return (train if data.subset is None else train // 2), (test // 2 if data.subset == "classes" else test)
 
 

@@ -150,8 +150,7 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
     wanted = [
         run for table in tables for cell in table.cells.values() if METRICS[cell.metric].of_runs for run in cell.runs
     ]
-    runs = distinct(wanted)
-    return runs
+    return distinct(wanted)
 
 
 def _compared(declared: dict, rows: list[Row]) -> dict[str, tuple[str, ...]]:

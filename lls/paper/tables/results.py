@@ -6,9 +6,9 @@ from lls.config.assemble import CONFIGS
 from lls.files import write_whole
 from lls.paper.tables.declaration import Table, load, names
 from lls.paper.tables.render import render
-from lls.runs.find import tracked_files, tracked_ids
+from lls.runs.find import tracked_files
 from lls.runs.run import Run
-from lls.runs.schema import Failed, Result
+from lls.runs.schema import Failed, Result, is_failed
 
 ROOT = CONFIGS.parent
 
@@ -20,7 +20,9 @@ def finished(run: Run) -> Result | Failed | None:
 
 def tracked(run: Run) -> Result | Failed | None:
     """What a run has ended with, if git tracks it."""
-    return finished(run) if run.id in tracked_ids() else None
+    ended = finished(run)
+    name = "failed.json" if ended is not None and is_failed(ended) else "result.json"
+    return ended if f"outputs/runs/{run.id}/{name}" in tracked_files("outputs/runs/*/*.json") else None
 
 
 def write(table: Table, folder: Path) -> list[Path]:
