@@ -225,7 +225,7 @@ def test_help_completion_and_refusals_do_not_wait_for_torch(line):
     assert ran.returncode == 0, ran.stderr
     assert "Traceback" not in ran.stderr
     if line == ["--help"]:
-        assert "method: flsd, focal, kd, lls," in ran.stdout
+        assert f"method: {', '.join(options('method')[:4])}," in ran.stdout
 
 
 @pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="there is a cuda device")
