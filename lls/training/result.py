@@ -48,12 +48,7 @@ def outcome(
     confusion = confusion_matrix(logits, y)
     write_whole(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
     if (q_logits := method.q_logits()) is not None:
-        keys = {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
-        keys["method"] = keys.pop("name")
-        keys |= {"dataset": cfg.dataset.name, "network": cfg.network.name, "run": run.id}
-        q = QMatrix(q_logits.cpu(), classes, keys)
-        save_q(run.folder / "q.safetensors", q)
-        draw_q(run.folder / "q.png", q)
+        _save_q(run, q_logits, classes)
         recorder.image("q", run.folder / "q.png")
         measured |= matrix_measures(q_logits, confusion)
     seconds, last = sum(row["seconds"] for row in rows), rows[-1]
@@ -86,6 +81,16 @@ def outcome(
     }
     recorder.summary(result)
     return result
+
+
+def _save_q(run: Run, q_logits: Tensor, classes: list[str]) -> None:
+    cfg = run.cfg
+    keys = {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
+    keys["method"] = keys.pop("name")
+    keys |= {"dataset": cfg.dataset.name, "network": cfg.network.name, "run": run.id}
+    q = QMatrix(q_logits.cpu(), classes, keys)
+    save_q(run.folder / "q.safetensors", q)
+    draw_q(run.folder / "q.png", q)
 
 
 def measure(

@@ -107,23 +107,14 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
     for row in kept_rows:
         for column, paper in zip(columns, row.paper or [None] * len(columns), strict=True):
             if column in kept_columns:
-                group = {"machine.wandb_group": f"table-{name}"}
-                said = _merged(column.run, row, group | every)
-                planned = all_cells or paper != "-"
-                if "dataset" in every:
-                    paper = "-"  # which is of another data set
+                said = _merged(column.run, row, {"machine.wandb_group": f"table-{name}"} | every)
                 texts = tuple(f"{key}={value}" for key, value in said.items())
                 if smoke and column.metric != "parameters":  # which are the real networks'
                     texts = tuple(small.overrides(texts))
+                planned = all_cells or paper != "-"
                 runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in seeds) if planned else ()
-                cells[row.name, column.name] = Cell(
-                    row.name,
-                    column.name,
-                    column.metric,
-                    *_printed(paper),
-                    runs,
-                    texts,
-                )
+                printed = _printed("-" if "dataset" in every else paper)  # the paper's is of another data set
+                cells[row.name, column.name] = Cell(row.name, column.name, column.metric, *printed, runs, texts)
     return Table(
         stem,
         declared["title"],

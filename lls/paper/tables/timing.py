@@ -8,14 +8,20 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from lls.files import write_whole
 from lls.paper.tables.cost import classes_of, images_of
 from lls.runs.provenance import commit
 from lls.runs.run import Run
 from lls.training.schedule import schedule
+
+if TYPE_CHECKING:
+    import torch
+
+    from lls.data.in_memory import TrainBatches
 
 WARM_UP = 5  # rounds, in which a network is compiled and a step becomes a CUDA graph
 TURN = 20  # steps of a turn on a GPU, since training does not wait for each
@@ -25,9 +31,6 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
     """Time a training step of each of `runs`, which differ in their methods alone, in `rounds` rounds after some to
     warm up, and write the seconds. Images are random; a step is crop, flip, forward, loss, backward and update, as
     training computes them here."""
-    import torch
-
-    from lls.data.in_memory import TrainBatches
     from lls.device import environment_info, keep_memory, resolve_compute, select_device, set_precision, synchronizer
     from lls.training.build import build_method, build_network, step_of
 
@@ -37,20 +40,7 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
     set_precision(how.precision, device)
     keep_memory(device)
     turn = TURN if device.type == "cuda" else 1
-    n = cfg.train.batch_size * max(2, turn)
-    images = torch.randint(0, 256, (n, data.size, data.size, data.channels), dtype=torch.uint8)
-    batches = TrainBatches(
-        images,
-        torch.randint(0, classes, (n,)),
-        batch_size=cfg.train.batch_size,
-        seed=cfg.seed,
-        crop_padding=data.crop_padding,
-        padding_mode=data.padding_mode,
-        flip=data.flip,
-        mean=list(data.mean),
-        std=list(data.std),
-        device=device,
-    )
+    batches = _random_batches(cfg, max(2, turn), classes, device)
     steps = []
     for run in runs:
         net = build_network(run.cfg.network, classes, data.channels, data.size).train()
@@ -83,6 +73,27 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
     path = _path(runs[0])
     write_whole(path, lambda temporary: temporary.write_text(json.dumps(found, indent=1) + "\n"))
     return path
+
+
+def _random_batches(cfg: DictConfig, number: int, classes: int, device: "torch.device") -> "TrainBatches":
+    """An epoch of `number` batches of random images, cropped and flipped as in training."""
+    import torch
+
+    from lls.data.in_memory import TrainBatches
+
+    data, n = cfg.dataset, number * cfg.train.batch_size
+    return TrainBatches(
+        torch.randint(0, 256, (n, data.size, data.size, data.channels), dtype=torch.uint8),
+        torch.randint(0, classes, (n,)),
+        batch_size=cfg.train.batch_size,
+        seed=cfg.seed,
+        crop_padding=data.crop_padding,
+        padding_mode=data.padding_mode,
+        flip=data.flip,
+        mean=list(data.mean),
+        std=list(data.std),
+        device=device,
+    )
 
 
 def minutes(run: Run) -> list[float]:
