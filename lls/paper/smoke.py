@@ -27,8 +27,8 @@ NARROW = "network.width=0.125"
 
 def overrides(texts: Sequence[str]) -> list[str]:
     """The overrides of a run's small form: those of the run and, over them, what makes it small. `machine.*` stay."""
-    said = dict(text.partition("=")[::2] for text in texts)
-    choices = [(group, said[group]) for group in GROUPS if group in said]
+    requested = dict(text.partition("=")[::2] for text in texts)
+    choices = [(group, requested[group]) for group in GROUPS if group in requested]
     if any(option not in options(group) for group, option in choices):
         return list(texts)  # composing the run refuses it, and says what it might have meant
     cfg = _config(*choices)
@@ -41,11 +41,11 @@ def overrides(texts: Sequence[str]) -> list[str]:
         more["dataset.size"] = "16"
     if "width" in cfg.network:
         more["network.width"] = NARROW.partition("=")[2]
-    if "teacher" in cfg.method and "width" in _teacher_network(said):
-        given = parse([f"x={said.get('method.teacher.overrides', '[]')}"])[0].value()
+    if "teacher" in cfg.method and "width" in _teacher_network(requested):
+        given = parse([f"x={requested.get('method.teacher.overrides', '[]')}"])[0].value()
         more["method.teacher.overrides"] = str([*given, NARROW])
     machine = {f"machine.{key}": value for key, value in MACHINE.items()}
-    ordered = dict(choices) | machine | said | more
+    ordered = dict(choices) | machine | requested | more
     return [f"{key}={value}" for key, value in ordered.items()]
 
 
@@ -55,10 +55,10 @@ def _config(*choices: tuple[str, str]) -> DictConfig:
     return assembled(parse([f"{group}={option}" for group, option in choices]))
 
 
-def _teacher_network(said: dict[str, str]) -> DictConfig:
-    chosen = {group: said[group] for group in ("dataset", "network") if group in said}
-    if said.get("method.teacher.network") in options("network"):
-        chosen["network"] = said["method.teacher.network"]
+def _teacher_network(requested: dict[str, str]) -> DictConfig:
+    chosen = {group: requested[group] for group in ("dataset", "network") if group in requested}
+    if requested.get("method.teacher.network") in options("network"):
+        chosen["network"] = requested["method.teacher.network"]
     return _config(*chosen.items()).network
 
 

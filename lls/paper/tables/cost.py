@@ -81,9 +81,9 @@ def flops_of_epoch(run: Run) -> float | None:
     if (images := images_of(run)) is None:
         return None
     train, test = images
-    own, teacher = size_of(run).flops, needs(run)
-    theirs = size_of(teacher).flops if teacher and "q" not in run.cfg.method else 0
-    return train * (3 * own + theirs) + test * own
+    flops, teacher = size_of(run).flops, needs(run)
+    teacher_flops = size_of(teacher).flops if teacher and "q" not in run.cfg.method else 0
+    return train * (3 * flops + teacher_flops) + test * flops
 
 
 def seconds_of_epoch(run: Run, flops_a_second: float) -> float | None:

@@ -107,8 +107,8 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
     for row in kept_rows:
         for column, paper in zip(columns, row.paper or [None] * len(columns), strict=True):
             if column in kept_columns:
-                said = _merged(column.run, row, {"machine.wandb_group": f"table-{name}"} | every)
-                texts = tuple(f"{key}={value}" for key, value in said.items())
+                merged = _merged(column.run, row, {"machine.wandb_group": f"table-{name}"} | every)
+                texts = tuple(f"{key}={value}" for key, value in merged.items())
                 if smoke and column.metric != "parameters":  # which are the real networks'
                     texts = tuple(small.overrides(texts))
                 planned = all_cells or paper != "-"
