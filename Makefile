@@ -35,7 +35,7 @@ data: .venv/ready ## check data sets, or fetch and unpack those of ARGS="tinyima
 	@$(BIN)/python scripts/prepare_data.py $(ARGS)
 
 test: .venv/ready ## run the tests, some at once; one at a time with ARGS="-n0 --pdb tests/test_lls.py"
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 runs: .venv/ready ## list the runs
 	@$(BIN)/python scripts/runs.py $(ARGS)

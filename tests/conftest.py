@@ -14,6 +14,11 @@ os.environ["OMP_NUM_THREADS"] = (
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_xdist_auto_num_workers():
+    """Return the number of processes of `-n auto`: one more than cores, as many tests wait for processes of their own."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 3) + 1
+
+
 def pytest_collection_modifyitems(items):
     import torch
 

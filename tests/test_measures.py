@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from lls.data.superclasses import CIFAR100, superclasses
 from lls.training.metrics import (
@@ -33,6 +32,8 @@ def binned(p, y, bins):
 
 
 def test_ece_is_that_of_fifteen_bins_of_equal_width():
+    from torchmetrics.functional.classification import multiclass_calibration_error  # takes seconds to import
+
     z, y = predictions()
     p = z.softmax(-1)
     place = (p.amax(-1) * 15).ceil().clamp(1, 15) - 1

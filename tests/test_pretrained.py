@@ -1,7 +1,6 @@
 """What networks start from: files of weights as torchvision, timm and this package write them, and nothing else."""
 
 import pytest
-import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -49,6 +48,8 @@ def test_torchvisions_weights_give_torchvisions_features(name, tmp_path):
 
 
 def test_timms_weights_give_timms_features(tmp_path):
+    import timm  # takes seconds
+
     torch.manual_seed(1)
     reference = timm.create_model("resnet10t", num_classes=5).eval()
     save_file(reference.state_dict(), tmp_path / "weights.safetensors")
