@@ -4,10 +4,10 @@ import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-FAREWELL = 10  # seconds to end in, for a process whose loaders have processes too
+SHUTDOWN_TIMEOUT_SECONDS = 10  # seconds to end in, for a process whose loaders have processes too
 
 
-class Apart:
+class SubprocessBenchmark:
     """`build(*arguments)()` elsewhere: calling it has one turn done and returns what that returned, which must pickle.
     `build` is called once, before the first turn. Raises RuntimeError for what goes wrong there."""
 
@@ -23,18 +23,18 @@ class Apart:
             self.pipe.send(None)
             result, error = self.pipe.recv()
         except (EOFError, ConnectionError):
-            self.process.join(FAREWELL)  # before which its status is unknown
+            self.process.join(SHUTDOWN_TIMEOUT_SECONDS)  # before which its status is unknown
             raise RuntimeError(f"a timed process has ended with status {self.process.exitcode}") from None
         if error is not None:
             raise RuntimeError(error)
         return result
 
-    def __enter__(self) -> "Apart":
+    def __enter__(self) -> "SubprocessBenchmark":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.pipe.close()
-        self.process.join(FAREWELL)
+        self.process.join(SHUTDOWN_TIMEOUT_SECONDS)
         self.process.kill()
         self.process.join()
 

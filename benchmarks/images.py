@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.rounds import Times, alternate
 from lls.config.compose import compose
-from lls.data.loaders import feed
-from lls.data.sources import find
+from lls.data.loaders import make_loaders
+from lls.data.sources import find_source
 
 BATCH, SIDE = 64, (375, 500)  # of most of ImageNet's images
 FOLDER = "torchvision ImageFolder, random resized crops"
@@ -29,14 +29,14 @@ OURS = {
 }
 
 
-class Found(NamedTuple):
+class EpochMeasures(NamedTuple):
     """Seconds of an epoch each way, and megabytes that its worker processes have to themselves, together."""
 
     times: Times
     megabytes: dict[str, float]
 
 
-def compare(folder: Path, n: int, workers: int, rounds: int) -> Found:
+def compare(folder: Path, n: int, workers: int, rounds: int) -> EpochMeasures:
     """Read `n` generated JPEGs in each way, epochs alternating; `folder` is for them and their stores."""
     root = jpegs(folder / "images", n)
     loader = image_folder(root, workers)
@@ -45,14 +45,16 @@ def compare(folder: Path, n: int, workers: int, rounds: int) -> Found:
         for name, overrides in OURS.items():
             keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=224", f"train.batch_size={BATCH}"]
             cfg = compose([*keys, f"machine.data={folder}", f"machine.workers={workers}", *overrides])
-            batches = opened.enter_context(feed(cfg, find(cfg.dataset, folder), torch.device("cpu"))).train()
+            batches = opened.enter_context(
+                make_loaders(cfg, find_source(cfg.dataset, folder), torch.device("cpu"))
+            ).train()
             epochs[name] = _read(lambda batches=batches: batches.epoch(0))
         for name, read in epochs.items():  # each starts its workers in its first epoch, and keeps them
             before = set(multiprocessing.active_children())
             read()
             processes[name] = set(multiprocessing.active_children()) - before
         times = alternate(epochs, rounds)
-        return Found(times, {name: _megabytes(workers) for name, workers in processes.items()})
+        return EpochMeasures(times, {name: _megabytes(workers) for name, workers in processes.items()})
 
 
 def jpegs(folder: Path, n: int) -> Path:

@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from benchmarks.apart import Apart
+from benchmarks.apart import SubprocessBenchmark
 from benchmarks.rounds import Times, alternate
 from lls.config.compose import compose
 from lls.data.augment import none
 from lls.data.in_memory import TrainBatches
 from lls.device import ComputeSettings, keep_memory, resolve_compute, select_device, set_precision, synchronizer
-from lls.training.build import build_method, build_network, step_of
+from lls.training.build import build_method, build_network, build_step
 from lls.training.progress import Progress
-from lls.training.step import Step, epoch
+from lls.training.step import Step, train_epoch
 
 WORKERS = 2  # as in PyTorch's tutorials
 
@@ -43,7 +43,7 @@ class Case(NamedTuple):
         return self.on_cpu if select_device("auto").type == "cpu" else self.on_gpu
 
 
-WAYS = ("ours", "batches", "bare", "torchvision", "timm")
+COMPETITORS = ("ours", "batches", "bare", "torchvision", "timm")
 CASES = (
     Case("lenet", "fashionmnist", on_cpu=100, on_gpu=400),
     Case("alexnet", "cifar10", on_cpu=12, on_gpu=200),
@@ -54,7 +54,7 @@ CASES = (
 def compare(case: Case, rounds: int) -> Times:
     """Seconds of `case.steps` steps each way: ours, its batches alone, the bare step, torchvision's loop, timm's."""
     with ExitStack() as stack:
-        work = {way: stack.enter_context(Apart(build, case, way)) for way in WAYS}
+        work = {way: stack.enter_context(SubprocessBenchmark(build, case, way)) for way in COMPETITORS}
         return alternate(work, rounds)
 
 
@@ -102,11 +102,11 @@ def train_batches(cfg: DictConfig, x: Tensor, y: Tensor, device: torch.device) -
     return TrainBatches(x, y, flip=data.flip, device=device, **keys)
 
 
-def a_step(cfg: DictConfig, device: torch.device, how: ComputeSettings | None = None) -> Step:
+def build_step_of(cfg: DictConfig, device: torch.device, how: ComputeSettings | None = None) -> Step:
     """The step of a configuration, its network and method new."""
     data = cfg.dataset
     net = build_network(cfg.network, data.num_classes, data.channels, data.size)
-    step = step_of(
+    step = build_step(
         cfg, net, build_method(cfg.method, data.num_classes), how or resolve_compute(cfg.machine, device), device
     )
     step.set_lr(1e-3)
@@ -115,12 +115,12 @@ def a_step(cfg: DictConfig, device: torch.device, how: ComputeSettings | None = 
 
 def ours(cfg: DictConfig, batches: TrainBatches, device: torch.device) -> Callable[[], None]:
     """An epoch of lls/training/loop.py: all but the evaluation."""
-    step, numbers = a_step(cfg, device), itertools.count()
+    step, numbers = build_step_of(cfg, device), itertools.count()
 
     def work() -> None:
         with Progress(1, len(batches), cfg.train.batch_size, 0) as progress:
             step.net.train()
-            epoch(step, batches.epoch(next(numbers)), none().mix, progress.step)
+            train_epoch(step, batches.epoch(next(numbers)), none().mix, progress.step)
             step.measures()
 
     return work
@@ -129,7 +129,7 @@ def ours(cfg: DictConfig, batches: TrainBatches, device: torch.device) -> Callab
 def bare(cfg: DictConfig, batch: tuple[Tensor, Tensor], steps: int, device: torch.device) -> Callable[[], None]:
     """Forward, backward and SGD on one batch, at its fastest: the limit."""
     x, y = batch
-    step = a_step(cfg, device)
+    step = build_step_of(cfg, device)
     if device.type == "cuda":  # there the limit is the graph
         return lambda: [step(x, [(y, 1.0)]) for _ in range(steps)]
     net, optimizer = step.net.train(), step.optimizer

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.rounds import Spread
-from lls.files import write_whole
+from lls.files import write_atomic
 
 
 class Goal(NamedTuple):
@@ -57,8 +57,8 @@ class Record:
             for name, (low, middle, high) in ratios.items()
         }
         kept = {"ratios": dict(sorted(kept.items()))}
-        write_whole(self.path, lambda temporary: temporary.write_text(json.dumps(kept, indent=1) + "\n"))
-        write_whole(self.path.with_suffix(".md"), lambda temporary: temporary.write_text(markdown(kept)))
+        write_atomic(self.path, lambda temporary: temporary.write_text(json.dumps(kept, indent=1) + "\n"))
+        write_atomic(self.path.with_suffix(".md"), lambda temporary: temporary.write_text(markdown(kept)))
 
     def _judged(self, name: str) -> str:
         goal = self.goals.get(name)

@@ -60,7 +60,7 @@ def alternate(work: dict[str, Callable[[], object]], rounds: int, wait: Callable
             work[name]()
             wait()
             took[name] = time.perf_counter() - started
-        noisy = _foreign(before, _load()) > FOREIGN
+        noisy = background_load(before, _load()) > FOREIGN
         missing = rounds - len(seconds[names[0]])
         if number == 0 or (noisy and missing <= TRIES * rounds - number):
             repeated += noisy and number > 0
@@ -109,7 +109,7 @@ def _descends(pid: int, parents: dict[int, int]) -> bool:
     return False
 
 
-def _foreign(before: _Load | None, after: _Load | None) -> float:
+def background_load(before: _Load | None, after: _Load | None) -> float:
     """The share of one core that others had; 0 where it can't be known."""
     if before is None or after is None:
         return 0.0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.loops import a_step, pixels, train_batches
+from benchmarks.loops import build_step_of, pixels, train_batches
 from lls.config.compose import compose
 from lls.config.ranges import IN_MEMORY_SIDE
 from lls.data.augment import none
@@ -21,9 +21,9 @@ from lls.data.download import published
 from lls.device import resolve_compute, select_device, set_precision, synchronizer
 from lls.launch.mps import shared
 from lls.launch.slots import Slot
-from lls.training.cuda_graph import Recorded
-from lls.training.schedule import schedule
-from lls.training.step import epoch
+from lls.training.cuda_graph import CUDAGraphStep
+from lls.training.schedule import make_schedule
+from lls.training.step import train_epoch
 
 STEADY = 3.0  # seconds to be timed on a GPU, at least
 PATIENCE = 180  # seconds that one of several processes waits for the others to be ready
@@ -70,12 +70,12 @@ def measure(
     """Time `steps` training steps after 20 to warm up; machine_keys: other than automatic ways. ready: called between
     the two."""
     cfg = compose([f"dataset={run.dataset}", f"network={run.network}", f"method={method}", *machine_keys])
-    device, plan = select_device(cfg.machine.device), schedule(cfg.train, 1.0)
+    device, plan = select_device(cfg.machine.device), make_schedule(cfg.train, 1.0)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what the run before this one held
     set_precision(cfg.machine.precision, device)
     total = published.images(run.dataset, cfg.dataset.get("classes"))[0] // cfg.train.batch_size * plan.epochs
-    step = a_step(cfg, device, resolve_compute(cfg.machine, device, total))
+    step = build_step_of(cfg, device, resolve_compute(cfg.machine, device, total))
     # enough that an epoch does not start more often than in training
     images = 20_000 if cfg.dataset.size <= IN_MEMORY_SIDE else 2_048
     batches = train_batches(cfg, *pixels(cfg, images), device)
@@ -85,14 +85,14 @@ def measure(
 
     def seconds_of(n: int) -> float:
         started = time.perf_counter()
-        epoch(step, itertools.islice(endless, n), none().mix, lambda: None)
+        train_epoch(step, itertools.islice(endless, n), none().mix, lambda: None)
         finish()
         return time.perf_counter() - started
 
     finish()
     begin = seconds_of(20)
     ready()
-    if isinstance(step, Recorded) and not step.works:
+    if isinstance(step, CUDAGraphStep) and not step.works:
         raise RuntimeError(f"{run.dataset} / {run.network}: its step was not recorded as a CUDA graph")
     n = steps
     if device.type == "cuda":  # of a small network, 200 steps are over before the clock rate is what it is in a run

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from lls.config.assemble import CONFIGS, parse
-from lls.config.compose import compose, nearest
+from lls.config.assemble import CONFIGS, parse_overrides
+from lls.config.compose import compose, did_you_mean
 from lls.errors import UserError, one_line
 
 
@@ -25,7 +25,7 @@ def check_arguments(argv: Sequence[str]) -> None:
             raise UserError(
                 f"--{flag.replace('_', '-')}: the configurations are those in {CONFIGS.name}/; add yours there"
             )
-    parsed = parse(arguments.overrides)
+    parsed = parse_overrides(arguments.overrides)
     for override in parsed:
         if (
             override.key_or_group == "hydra/launcher"
@@ -55,7 +55,7 @@ def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
         if not unknown:
             hint = "; flags such as -m go before all overrides"
         else:
-            hint = nearest(unknown[0], flags) or f"; keys have no dashes: {unknown[0].lstrip('-')}"
+            hint = did_you_mean(unknown[0], flags) or f"; keys have no dashes: {unknown[0].lstrip('-')}"
         raise UserError(f"{message}{hint} (python train.py --hydra-help)")
 
     parser.error = refuse  # argparse would print its usage, which is a page

@@ -18,9 +18,11 @@ from omegaconf import DictConfig
 
 import lls
 from lls.errors import UserError
-from lls.host import processor
+from lls.host import processor_name
 
-LONG = 40_000  # steps from which compiling is thought to pay: half a millisecond a step of ResNet-18, for some 20 s
+COMPILE_MIN_STEPS = (
+    40_000  # steps from which compiling is thought to pay: half a millisecond a step of ResNet-18, for some 20 s
+)
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
@@ -55,7 +57,7 @@ def resolve_compute(cfg: DictConfig, on: torch.device, steps: int = 0) -> Comput
     nvidia = on.type == "cuda" and torch.version.cuda is not None
     return ComputeSettings(
         precision=resolve_precision(cfg.precision, on),
-        compile=has_triton(on) and steps >= LONG if cfg.compile == "auto" else cfg.compile,
+        compile=has_triton(on) and steps >= COMPILE_MIN_STEPS if cfg.compile == "auto" else cfg.compile,
         graph=nvidia and cfg.graph in ("auto", True),
     )
 
@@ -113,15 +115,15 @@ def device_name(on: torch.device) -> str:
     """The name of a device, as its maker has it: of a GPU, or in brackets of the processor."""
     if on.type == "cuda":
         return torch.cuda.get_device_name(on)
-    return f"{on.type} ({processor()})"
+    return f"{on.type} ({processor_name()})"
 
 
-def environment_info(how: ComputeSettings, on: torch.device) -> dict:
+def environment_info(compute: ComputeSettings, on: torch.device) -> dict:
     """What results and timings say of how they were computed: device, threads, precision, versions."""
     return {
         "device": device_name(on),
         "threads": torch.get_num_threads(),
-        **how._asdict(),
+        **compute._asdict(),
         "versions": package_versions(),
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lls.errors import one_line
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, sync it, and rename it into place.
 
     A process killed at any moment leaves the old file or the new one, never a part of one."""
@@ -32,7 +32,7 @@ def file_stem(name: str, overrides: Iterable[str]) -> str:
     return "-".join([name, *(re.sub(r"[^\w.]+", "-", text).strip("-") for text in overrides)])
 
 
-def set_aside(path: Path, why: Exception) -> None:
+def quarantine(path: Path, why: Exception) -> None:
     """Rename a broken file to `<name>.broken`, and say so in one line: it may be worth a look, but not be trusted."""
     aside = path.with_name(path.name + ".broken")
     os.replace(path, aside)

@@ -6,17 +6,17 @@ import platform
 from pathlib import Path
 
 
-def processor() -> str:
+def processor_name() -> str:
     """The name of the processor, as its maker has it where Linux tells."""
     return next(iter(_values("/proc/cpuinfo", "model name")), platform.processor() or platform.machine())
 
 
-def fingerprint() -> str:
+def host_fingerprint() -> str:
     """Another one on a machine with another processor, number of cores or NVIDIA GPU, or where PyTorch is told to use
     others of them: 12 hexadecimal digits."""
     gpus = [name for path in Path("/proc/driver/nvidia/gpus").glob("*/information") for name in _values(path, "Model")]
     told = [os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
-    seen = [processor(), os.cpu_count(), sorted(gpus), told]
+    seen = [processor_name(), os.cpu_count(), sorted(gpus), told]
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
 
 

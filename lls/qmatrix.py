@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lls.errors import UserError
-from lls.files import write_whole
+from lls.files import write_atomic
 
 
 class QMatrix(NamedTuple):
@@ -40,7 +40,7 @@ def save_q(path: Path | str, q: QMatrix) -> None:
     (safetensors writes several keys in random order, and equal matrices should be equal files)."""
     metadata = {"q": json.dumps({"classes": q.classes, **q.about}, sort_keys=True)}
     tensors = {"q_logits": q.logits.detach().cpu().float().contiguous()}
-    write_whole(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+    write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
 
 
 def load_q(path: Path | str) -> QMatrix:
@@ -77,4 +77,4 @@ def draw_q(path: Path, q: QMatrix) -> None:
             colour = "black" if value > middle else "white"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(image, label="$Q_{yj}$", shrink=0.8)
-    write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lls.errors import UserError, run_script
-from lls.files import write_whole
+from lls.files import write_atomic
 from lls.paper.claims.render import markdown
 
 
@@ -20,7 +20,7 @@ def main() -> None:
         if not path.exists() or path.read_text() != text:
             raise UserError(f"{path} is stale: python scripts/claims.py writes it again")
         return
-    write_whole(path, lambda temporary: temporary.write_text(text))
+    write_atomic(path, lambda temporary: temporary.write_text(text))
     print(path)
 
 

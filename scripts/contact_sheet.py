@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from lls.data.loaders import Resident, Streamed
+    from lls.data.loaders import InMemoryData, StreamingData
+
 
 IMAGES, TILE, GAP, MARGIN = 16, 64, 2, 108
 LARGEST = 400_000  # bytes of a sheet in full colour
@@ -25,8 +26,8 @@ SEED = "seed=36"  # unless another is given: Mixup mixes this one's first batch 
 
 def rows(overrides: list[str]) -> "dict[str, Tensor]":
     """The rows' names and images, uint8 `[16, H, W, C]`, the same sixteen in each. UserError as in training."""
-    from lls.data.loaders import feed
-    from lls.data.sources import find
+    from lls.data.loaders import make_loaders
+    from lls.data.sources import find_source
     from lls.device import select_device
 
     named = [text.partition("=")[2] for text in overrides if text.startswith("augment=")]
@@ -34,10 +35,10 @@ def rows(overrides: list[str]) -> "dict[str, Tensor]":
     names = named or sorted(options("augment"), key=lambda name: name != "none")
     cfgs = {name: compose([SEED, f"augment={name}", *others]) for name in names}
     cfg, plain = cfgs[names[0]], _unchanged(cfgs[names[0]])
-    source, device = find(cfg.dataset, Path(cfg.machine.data)), select_device(cfg.machine.device)
-    with feed(plain, source, device) as images:
+    source, device = find_source(cfg.dataset, Path(cfg.machine.data)), select_device(cfg.machine.device)
+    with make_loaders(plain, source, device) as images:
         shown = {"original": _first(plain, images)}
-    with feed(cfg, source, device) as images:
+    with make_loaders(cfg, source, device) as images:
         return shown | {name: _first(of, images) for name, of in cfgs.items()}
 
 
@@ -53,7 +54,7 @@ def _unchanged(cfg: "DictConfig") -> "DictConfig":
     return cfg
 
 
-def _first(cfg: "DictConfig", images: "Resident | Streamed") -> "Tensor":
+def _first(cfg: "DictConfig", images: "InMemoryData | StreamingData") -> "Tensor":
     """What the network gets of the first images, un-normalised."""
     import torch
 

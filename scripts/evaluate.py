@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lls.config.compose import changed
+from lls.config.compose import with_overrides
 from lls.errors import UserError, run_script
 from lls.runs.find import find_run
 from lls.runs.run import Run
@@ -35,8 +35,8 @@ def saved(run: Run) -> Iterator[Saved]:
     """The network in last.pt and the test images. UserError where there is none, or where they do not go together."""
     import torch
 
-    from lls.data.loaders import feed
-    from lls.data.sources import find
+    from lls.data.loaders import make_loaders
+    from lls.data.sources import find_source
     from lls.device import select_device, set_precision
     from lls.training.build import build_network
     from lls.training.checkpoint import load
@@ -55,10 +55,10 @@ def saved(run: Run) -> Iterator[Saved]:
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last)
-    with feed(cfg, find(cfg.dataset, folder), device) as images:
+    with make_loaders(cfg, find_source(cfg.dataset, folder), device) as images:
         if images.classes != state["classes"]:
             raise UserError(f"{cfg.dataset.name} has other classes now than when {run.id} was trained")
-        yield Saved(net, state, images.plain("test"), device)
+        yield Saved(net, state, images.eval_batches("test"), device)
 
 
 def record(run: Run) -> list[str]:
@@ -66,19 +66,19 @@ def record(run: Run) -> list[str]:
     from lls.runs.provenance import commit
     from lls.runs.schema import VERSION, Result, check_written
     from lls.training.evaluate import predict
-    from lls.training.result import measure, now, save_predictions
+    from lls.training.result import measure_logits, save_predictions, timestamp
 
     result = run.result
     if result is None:
         raise UserError(f"{run.id} is not finished: there is no result.json")
     with saved(run) as (net, state, test, device):
         logits, y = predict(net, test, run.cfg.machine.precision)
-        measured = measure(run.cfg, net, logits, y, state["classes"], run.cfg.machine.precision, device)
+        measured = measure_logits(run.cfg, net, logits, y, state["classes"], run.cfg.machine.precision, device)
         if abs(measured["top1"] - result.get("top1", measured["top1"])) > TOLERANCE:
             reached = f"top-1 {measured['top1']:.2f} %, and {result['top1']:.2f} % is recorded"
             raise UserError(f"{run.id}: the saved weights have {reached}: nothing is written")
         added = {key: value for key, value in measured.items() if key not in result}
-        about = {"commit": commit() or "none", "finished": now(), "keys": sorted(added)}
+        about = {"commit": commit() or "none", "finished": timestamp(), "keys": sorted(added)}
         whole = {"version": VERSION} | result | added | {"reevaluated": about}
         try:
             check_written(whole, Result)
@@ -106,7 +106,7 @@ def main() -> None:
         raise UserError(f"{wrong[0]}: --record measures the run's own test images; only machine.* can differ")
     named = [text.partition("=")[2] for text in arguments.overrides if text.startswith("machine.output=")]
     run = find_run(arguments.run, Path(named[-1]) if named else arguments.output)
-    run.cfg = changed(run.cfg, arguments.overrides)
+    run.cfg = with_overrides(run.cfg, arguments.overrides)
     if arguments.record:
         added = record(run)
         print(f"{run.id}: " + ("added " + ", ".join(added) if added else "result.json lacks nothing"))

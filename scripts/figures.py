@@ -34,7 +34,7 @@ def main() -> None:
         empty = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
         print(f"figure {name}: {png}{empty}")
         for panel in figure.missing.values():
-            print(f"  {figures.lacking(panel.run, figure.needs)}: python train.py {shlex.join(panel.overrides)}")
+            print(f"  {figures.missing_reason(panel.run, figure.needs)}: python train.py {shlex.join(panel.overrides)}")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from lls.config.compose import nearest
+from lls.config.compose import did_you_mean
 from lls.data.download import arrays, layouts, prepare, published
-from lls.data.download.fetch import check, download
+from lls.data.download.fetch import check_checksums, download
 from lls.data.download.layouts import Listing, wnids_of
-from lls.data.download.verify import check_counts, unreadable
+from lls.data.download.verify import check_counts, unreadable_images
 from lls.errors import UserError, run_script
 
 NAMES = tuple(published.SIZES)
@@ -38,11 +38,11 @@ def main() -> int:
     announce([name for name in todo if name in NAMES], folder)
     failed = 0
     for name in [] if "all" not in names else [name for name in NAMES if name not in todo]:
-        print(f"{name} is left out: {published.TO_GET[name].format(folder=folder)}")
+        print(f"{name} is left out: {published.MANUAL_DOWNLOADS[name].format(folder=folder)}")
     for name in todo:
         start = time.perf_counter()
         try:
-            said = weights(folder) if name == "weights" else prepared(name, folder, arguments.decode)
+            said = weights(folder) if name == "weights" else prepare_dataset(name, folder, arguments.decode)
             print(f"{name}: {said} ({time.perf_counter() - start:.0f} s)", flush=True)
         except UserError as error:
             failed += 1
@@ -77,10 +77,10 @@ def announce(names: list[str], folder: Path) -> None:
 
 def to_fetch(name: str, folder: Path) -> int:
     """Bytes, about."""
-    if there(name, folder) or name in published.TO_GET:
+    if there(name, folder) or name in published.MANUAL_DOWNLOADS:
         return 0
     archives = published.archives(name)
-    lacking = prepare.missing(archives, folder)
+    lacking = prepare.missing_archives(archives, folder)
     parts = sum(path.stat().st_size for a in lacking if (path := folder / f"{a.path}.part").exists())
     return max(0, published.SIZES[name][0] * len(lacking) // len(archives) - parts)
 
@@ -90,15 +90,15 @@ def to_unpack(name: str, folder: Path) -> int:
     return 0 if there(name, folder) or to_be_got(name, folder) else published.SIZES[name][1]
 
 
-def prepared(name: str, folder: Path, decode: bool) -> str:
+def prepare_dataset(name: str, folder: Path, decode: bool) -> str:
     """What there is of a data set, checked, fetched and unpacked first where it is missing. UserError where that fails.
 
     The images are decoded if `decode`, or if they were unpacked just now and are not too many."""
     if tree := tree_of(name, folder):
         listing, form = checked_tree(name, tree), f"an image tree, {tree}, "
     elif name in published.TORCHVISION:
-        prepare.refuse_without_parent(name, folder)
-        found = arrays.read(name, folder)
+        prepare.check_data_folder(name, folder)
+        found = arrays.read_arrays(name, folder)
         return summary(found.train_y, found.test_y, found.classes)
     else:
         decode, form = decode or (not there(name, folder) and published.SIZES[name][1] < MANY), ""
@@ -106,7 +106,7 @@ def prepared(name: str, folder: Path, decode: bool) -> str:
     said = form + summary(listing.train_y, listing.test_y, listing.classes)
     if not decode:
         return said
-    if wrong := unreadable([*listing.train, *listing.test]):
+    if wrong := unreadable_images([*listing.train, *listing.test]):
         raise UserError(wrong[0] + (f", and {len(wrong) - 1} more" if wrong[1:] else ""))
     return f"{said}, all of which can be decoded"
 
@@ -150,18 +150,18 @@ def _report(name: str, look: Callable[[], tuple[str, str]]) -> str:
 
 def _data_set(name: str, folder: Path, decode: bool) -> tuple[str, str]:
     if there(name, folder):
-        return "ok", prepared(name, folder, decode)
-    forms = [(archive, folder / archive.path) for form in published.forms(name) for archive in form]
+        return "ok", prepare_dataset(name, folder, decode)
+    forms = [(archive, folder / archive.path) for form in published.archive_sets(name) for archive in form]
     archives = {path: archive.md5 for archive, path in forms if path.is_file()}
     for path, md5 in archives.items():
-        check(path, md5=md5)
+        check_checksums(path, md5=md5)
     parts = [path.name for archive, _ in forms if (path := folder / f"{archive.path}.part").exists()]
     said = [f"{path.name} is there" for path in archives] + [f"{part} is half fetched" for part in parts]
     return "absent", f"{', '.join(said)}: python scripts/prepare_data.py {name}" if said else ""
 
 
 def _weights(file: Path) -> tuple[str, str]:
-    check(file, sha256_prefix=file.stem.rpartition("-")[2])
+    check_checksums(file, sha256_prefix=file.stem.rpartition("-")[2])
     return "ok", "has the SHA-256 that its name says"
 
 
@@ -173,13 +173,15 @@ def there(name: str, folder: Path) -> bool:
     if tree_of(name, folder):
         return True
     if name in published.TORCHVISION:
-        return all(path.exists() for path in arrays.unpacked(name, folder))
-    return prepare.root_of(name, folder) is not None
+        return all(path.exists() for path in arrays.array_files_path(name, folder))
+    return prepare.dataset_root(name, folder) is not None
 
 
 def to_be_got(name: str, folder: Path) -> bool:
     """Whether a data set can't be fetched, and has nothing here to be unpacked from."""
-    return name in published.TO_GET and bool(prepare.missing(prepare.archives_of(name, folder), folder))
+    return name in published.MANUAL_DOWNLOADS and bool(
+        prepare.missing_archives(prepare.available_archives(name, folder), folder)
+    )
 
 
 def tree_of(name: str, folder: Path) -> Path | None:
@@ -194,9 +196,9 @@ def tree_of(name: str, folder: Path) -> Path | None:
 def checked_tree(name: str, tree: Path) -> Listing:
     """The listing of a tree that has the classes and images that are published for `name`. UserError otherwise."""
     try:
-        listing = layouts.tree(tree)
+        listing = layouts.class_tree(tree)
         if which := name.partition("_")[2]:
-            layouts.same_classes(tree / "train", listing.classes, wnids_of(which))
+            layouts.check_classes(tree / "train", listing.classes, wnids_of(which))
         check_counts(name, listing.train_y, listing.test_y, listing.classes)
     except UserError as error:
         raise UserError(f"the image tree {tree} is not {name} as published: {error}") from None
@@ -221,8 +223,8 @@ def expanded(word: str, folder: Path) -> list[str]:
 
 def has_own_archives(name: str, folder: Path) -> bool:
     """Whether the archives of an ImageNet-100 list are there: ILSVRC2012's are the second list's."""
-    own = prepare.archives_of(name, folder)
-    return not prepare.missing(own, folder) and (own == published.ILSVRC) == (name == "imagenet100_cmc")
+    own = prepare.available_archives(name, folder)
+    return not prepare.missing_archives(own, folder) and (own == published.ILSVRC) == (name == "imagenet100_cmc")
 
 
 def megabytes(size: int) -> str:
@@ -240,7 +242,7 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     for word in arguments.names:
         if word not in words:
-            parser.error(f"{word}: no such data set{nearest(word, words)} (there are: {', '.join(words)})")
+            parser.error(f"{word}: no such data set{did_you_mean(word, words)} (there are: {', '.join(words)})")
     if "check" in arguments.names and len(arguments.names) > 1:
         parser.error("check looks at everything: it takes no other name")
     return arguments

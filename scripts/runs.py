@@ -9,26 +9,27 @@ from pathlib import Path
 
 from lls.config.assemble import CONFIGS
 from lls.errors import run_script
-from lls.files import write_whole
-from lls.paper.results import differences, markdown
+from lls.files import write_atomic
+from lls.paper.results import differences, results_markdown
 from lls.runs.find import all_runs, tracked_ids
 from lls.runs.run import Run
-from lls.runs.summary import failure_in_words, number
-from lls.training.schedule import schedule
+from lls.runs.summary import failure_summary, format_measure
+from lls.training.schedule import make_schedule
 
 
 def row(run: Run) -> str:
-    budget, epochs = run.cfg.budget, schedule(run.cfg.train, run.cfg.budget).epochs
+    budget, epochs = run.cfg.budget, make_schedule(run.cfg.train, run.cfg.budget).epochs
     result = run.result
     state, measured = f"{run.epochs_done}/{epochs} epochs", ""
     if result is not None:
         state = "done"
         measured = (
-            f"top-1 {number(result, 'top1', '6.2f', ' %')}  best {number(result, 'top1_best', '6.2f', ' %')}  "
-            f"nll {number(result, 'nll', '.4f')}  {number(result, 'seconds', '8.0f', ' s')}"
+            f"top-1 {format_measure(result, 'top1', '6.2f', ' %')}  "
+            f"best {format_measure(result, 'top1_best', '6.2f', ' %')}  "
+            f"nll {format_measure(result, 'nll', '.4f')}  {format_measure(result, 'seconds', '8.0f', ' s')}"
         )
     if failed := run.failed:
-        state, measured = "diverged", failure_in_words(failed)
+        state, measured = "diverged", failure_summary(failed)
     told = [f"{run.id:<52} {state:<16} budget {budget:<5g} {measured}".rstrip(), *differences(run.cfg)]
     return "  ".join(told)
 
@@ -36,7 +37,10 @@ def row(run: Run) -> str:
 def with_results(readme: str, runs: Iterable[Run]) -> str:
     """The README with the table of `runs` between its two marks."""
     return re.sub(
-        r"(<!-- results -->\n).*?(?=<!-- /results -->)", lambda m: f"{m[1]}\n{markdown(runs)}\n\n", readme, flags=re.S
+        r"(<!-- results -->\n).*?(?=<!-- /results -->)",
+        lambda m: f"{m[1]}\n{results_markdown(runs)}\n\n",
+        readme,
+        flags=re.S,
     )
 
 
@@ -53,11 +57,11 @@ def main() -> None:
         parser.error("--readme takes all runs of outputs/")
     runs = [run for run in all_runs(arguments.output) if all(word in run.id for word in arguments.words)]
     if arguments.markdown:
-        print(markdown(runs))
+        print(results_markdown(runs))
     elif arguments.readme:
         readme = CONFIGS.parent / "README.md"
         text = with_results(readme.read_text(encoding="utf-8"), [run for run in runs if run.id in tracked_ids()])
-        write_whole(readme, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_atomic(readme, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     elif runs:
         print("\n".join(map(row, runs)))
     else:

@@ -19,8 +19,8 @@ from pathlib import Path
 from lls.errors import run_script
 from lls.paper import figures, smoke
 from lls.paper.tables import Table, load, names, runs_of
-from lls.paper.tables.declaration import OWN, PAPER
-from lls.runs.planned import distinct
+from lls.paper.tables.declaration import PAPER, TABLE_KEYS
+from lls.runs.planned import distinct_runs
 
 LAUNCHER = "hydra.launcher."  # with --launcher slurm: of the jobs, not of the runs
 
@@ -41,12 +41,12 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lls.launch.start import start
+    from lls.launch.start import train_missing
 
     drawn = _figures(arguments)
-    runs = distinct([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(drawn)])
+    runs = distinct_runs([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(drawn)])
     try:
-        failures = start(
+        failures = train_missing(
             runs,
             files=figures.files_of(drawn),
             jobs=arguments.jobs,
@@ -103,7 +103,7 @@ def _figures(arguments: argparse.Namespace) -> list[figures.Figure]:
     """The paper's figures, where the command line has `figures`."""
     if "figures" not in arguments.words:
         return []
-    overrides = [text for text in _overrides(arguments) if text.partition("=")[0] not in OWN]
+    overrides = [text for text in _overrides(arguments) if text.partition("=")[0] not in TABLE_KEYS]
     return [figures.load(name, overrides, smoke=arguments.smoke) for name in figures.names()]
 
 

@@ -3,19 +3,18 @@
 import os
 import runpy
 import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+from paths import ROOT
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # so small are the tests' networks that a busy neighbour costs more than a core gains
 )
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 def pytest_xdist_auto_num_workers():
-    """Return the number of processes of `-n auto`: one more than cores, as many tests wait for processes of their own."""
+    """Return the number of processes of `-n auto`: one more than cores, because some tests wait for other processes."""
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 3) + 1
 
 
@@ -41,14 +40,25 @@ def overrides(data, tmp_path):
 
 
 @pytest.fixture
-def train_py(monkeypatch, capsys):
-    """Run train.py's command line in this process: train_py("seed=1", ...) -> (exit status, stdout, stderr)."""
+def run_script(monkeypatch, capsys):
+    """Run a script in this process: run_script("runs.py", "--output", ...) -> (exit status, stdout, stderr)."""
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-        out = capsys.readouterr()
-        return stopped.value.code, out.out, out.err
+    def run(name, *arguments):
+        path = ROOT / name if name == "train.py" else ROOT / "scripts" / name
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        status = 0
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as stopped:
+            status = stopped.code
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return run
+
+
+@pytest.fixture
+def train_py(run_script):
+    """Run train.py's command line in this process: train_py("seed=1", ...) -> (exit status, stdout, stderr)."""
+    return partial(run_script, "train.py")

@@ -13,8 +13,8 @@ from lls.config.assemble import options
 from lls.config.compose import compose
 from lls.data import randaugment as batched
 from lls.data.augment import cutmix, cutout, mixup, none, randaugment
-from lls.data.loaders import feed
-from lls.data.sources import find
+from lls.data.loaders import make_loaders
+from lls.data.sources import find_source
 from lls.errors import UserError
 from lls.training.build import build_augmentation
 
@@ -241,7 +241,7 @@ def test_a_contact_sheet_shows_the_same_images_in_every_row(contact_sheet, overr
     cfg = compose(overrides)
     shown = contact_sheet["rows"](overrides)
     assert list(shown) == ["original", "none", *(name for name in options("augment") if name != "none")]
-    train_x = feed(cfg, find(cfg.dataset, data), torch.device("cpu")).images.train_x
+    train_x = make_loaders(cfg, find_source(cfg.dataset, data), torch.device("cpu")).images.train_x
     for image, uncovered in zip(shown["original"], shown["cutout"] == shown["none"], strict=True):
         assert (train_x == image).flatten(1).all(1).any()
         assert 0.7 < uncovered.float().mean() < 1

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from benchmarks import images, loops, losses, rounds, runs, startup
-from benchmarks.apart import Apart
+from benchmarks.apart import SubprocessBenchmark
 from benchmarks.record import Goal, Record, markdown
 from benchmarks.rounds import Spread, alternate
 from lls.config.compose import compose
@@ -53,7 +53,7 @@ def test_disturbed_rounds_are_repeated(noisy, repeated, kept, monkeypatch):
     """The round that warms up is number 0; when all are disturbed, three times as many have to do."""
     number = iter(range(1000))
     monkeypatch.setattr(rounds, "_load", lambda: next(number) // 2)
-    monkeypatch.setattr(rounds, "_foreign", lambda before, after: float(before in noisy))
+    monkeypatch.setattr(rounds, "background_load", lambda before, after: float(before in noisy))
     times = alternate({"a": lambda: None}, 3)
     assert (len(times.seconds["a"]), times.repeated, times.kept) == (3, repeated, kept)
 
@@ -70,8 +70,8 @@ def test_own_work_is_not_foreign():
 
 def test_foreign_is_what_is_not_ones_own():
     before, after = rounds._Load(wall=10, busy=100, own=50), rounds._Load(wall=12, busy=105, own=53)
-    assert rounds._foreign(before, after) == 1.0
-    assert rounds._foreign(None, None) == 0.0
+    assert rounds.background_load(before, after) == 1.0
+    assert rounds.background_load(None, None) == 0.0
 
 
 def test_our_rivals_see_the_same_images():
@@ -92,7 +92,7 @@ def test_our_rivals_see_the_same_images():
 def test_all_loops_train(monkeypatch):
     monkeypatch.setattr(loops, "WORKERS", 0)
     monkeypatch.setattr(loops, "keep_memory", lambda on: None)  # of this process and all later tests
-    done = {way: loops.build(loops.Case("lenet", "fashionmnist", 2, 2), way)() for way in loops.WAYS}
+    done = {way: loops.build(loops.Case("lenet", "fashionmnist", 2, 2), way)() for way in loops.COMPETITORS}
     assert done["batches"] == 2
     assert done["torchvision"] / 2 == pytest.approx(2.3, abs=0.1)  # log 10, before anything is learned
     assert done["timm"] == pytest.approx(2.3, abs=0.1)
@@ -100,14 +100,17 @@ def test_all_loops_train(monkeypatch):
 
 def test_ways_are_timed_in_processes_of_their_own():
     """Of nothing but Python's own, so that they start without torch."""
-    with Apart(partial, next, itertools.count(6)) as first, Apart(partial, next, itertools.count(8)) as second:
+    with (
+        SubprocessBenchmark(partial, next, itertools.count(6)) as first,
+        SubprocessBenchmark(partial, next, itertools.count(8)) as second,
+    ):
         assert [first(), first(), second()] == [6, 7, 8]
     assert not first.process.is_alive()
-    with Apart(partial, next, "x") as third, pytest.raises(RuntimeError, match="TypeError"):
+    with SubprocessBenchmark(partial, next, "x") as third, pytest.raises(RuntimeError, match="TypeError"):
         third()
-    with Apart(partial, os._exit, 3) as fourth, pytest.raises(RuntimeError, match="status 3"):
+    with SubprocessBenchmark(partial, os._exit, 3) as fourth, pytest.raises(RuntimeError, match="status 3"):
         fourth()
-    with Apart(partial, next, itertools.count(6)) as fifth:
+    with SubprocessBenchmark(partial, next, itertools.count(6)) as fifth:
         fifth()
         os.kill(fifth.process.pid, signal.SIGSTOP)
         fifth.pipe.send(None)  # which it never reads

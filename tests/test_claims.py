@@ -14,9 +14,9 @@ import yaml
 from results import write_result
 
 from lls.config.assemble import CONFIGS
-from lls.paper.claims import accuracy, clusters, computed, load, matrices
+from lls.paper.claims import accuracy, clusters, computed, load_claims, matrices
 from lls.paper.claims.render import markdown
-from lls.paper.claims.verdict import Comparison, Evidence, decide, interval
+from lls.paper.claims.verdict import Comparison, Evidence, decide_verdict, interval
 from lls.paper.smoke import class_names
 from lls.paper.tables import load as load_table
 from lls.qmatrix import QMatrix, save_q
@@ -51,7 +51,7 @@ def test_the_interval(differences, doubt, half):
 )
 def test_the_rule(comparisons, word, said):
     evidence = Evidence([Comparison(f"c{i}", values, 5.0) for i, values in enumerate(comparisons)], "")
-    verdict = decide(evidence)
+    verdict = decide_verdict(evidence)
     assert verdict.word == word
     assert said in verdict.why
 
@@ -61,11 +61,11 @@ def test_one_failure_among_many_has_to_be_clear():
     low = Comparison("low", [-1.0, -1.2, -0.5], 5.0)
     fine = [Comparison(f"fine {i}", [3.0, 3.1, 2.9], 5.0) for i in range(100)]
     assert interval(low.differences, 5.0)[1] < 0
-    assert decide(Evidence([low], "")).word == "not reproduced"
-    assert decide(Evidence([low, *fine], "")).word == "inconclusive"
+    assert decide_verdict(Evidence([low], "")).word == "not reproduced"
+    assert decide_verdict(Evidence([low, *fine], "")).word == "inconclusive"
 
 
-@pytest.mark.parametrize("claim", load(), ids=lambda claim: claim.name)
+@pytest.mark.parametrize("claim", load_claims(), ids=lambda claim: claim.name)
 def test_every_claim_names_a_test_and_fits_it(claim):
     module, _, name = claim.test.rpartition(".")
     function = getattr(importlib.import_module(f"lls.paper.claims.{module}"), name)
@@ -114,7 +114,7 @@ def finish(tmp_path):
     """finish(run, result keys, q=...) leaves a finished run's files; returns it."""
 
     def make(run, q=None, classes="abc", **keys):
-        made = matrices.lying_in(tmp_path, run_of([f"{key}={value}" for key, value in run.items()]))
+        made = matrices.in_output(tmp_path, run_of([f"{key}={value}" for key, value in run.items()]))
         made.folder.mkdir(parents=True, exist_ok=True)
         if q is not None:
             save_q(made.folder / "q.safetensors", QMatrix(torch.tensor(q).log(), list(classes), {}))
@@ -144,7 +144,7 @@ def test_a_matrix_of_other_classes_is_no_evidence(finish, tmp_path):
 
 def test_the_classes_that_claims_and_figures_name_are_those_of_their_data_sets():
     named = []
-    for claim in load():
+    for claim in load_claims():
         if claim.test == "matrices.pairs":
             named.append((claim.keys["run"], chain(*claim.keys["pairs"])))
         if "levels" in claim.keys:
@@ -209,10 +209,10 @@ def test_equidistant_classes(kept, finish, tmp_path):
         (run.folder / "clusters.json").write_text(json.dumps(content))
     of = [{"dataset": "digits", "network": "lenet"}]
     word = "reproduced" if kept == "then" else "not yet run"
-    assert decide(clusters.equidistant(of, 0.1, tmp_path)).word == word
-    assert decide(clusters.trio(of, [["a", "b", "c"]], tmp_path)).word == word
+    assert decide_verdict(clusters.equidistant(of, 0.1, tmp_path)).word == word
+    assert decide_verdict(clusters.trio(of, [["a", "b", "c"]], tmp_path)).word == word
     assert clusters.trio(of, [["a", "b", "c"]], tmp_path).comparisons[0].differences in ([], pytest.approx([0.9]))
-    assert decide(clusters.trio(of, [["a", "b", "another"]], tmp_path)).word == "not yet run"
+    assert decide_verdict(clusters.trio(of, [["a", "b", "another"]], tmp_path)).word == "not yet run"
 
 
 @pytest.mark.parametrize(("k", "low", "high"), [(10, 12, 22), (100, 12, 22), (200, 12, 22)])

@@ -198,7 +198,7 @@ def test_refused_from_the_arguments_alone(line):
 def test_refused_in_one_line_with_status_2(line, train_py, monkeypatch, tmp_path):
     """The command line itself, in this process: one line, status 2, and nothing read or left behind."""
     if "method.q" not in line:  # whether a Q file fits is known when the classes' names are
-        monkeypatch.setattr("lls.training.loop.feed", lambda *_: pytest.fail("images were read"))
+        monkeypatch.setattr("lls.training.loop.make_loaders", lambda *_: pytest.fail("images were read"))
     flags = [word for word in line.split() if "=" not in word and word[0] == "-" and line.startswith(word)]
     rest = line.split()[len(flags) :]
     status, out, error = train_py(*flags, f"machine.output={tmp_path}", *rest)

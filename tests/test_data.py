@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from lls.config.compose import compose
-from lls.data.cache import load
+from lls.data.cache import load_images
 from lls.data.in_memory import TestBatches, TrainBatches
-from lls.data.sources import find
-from lls.data.subset import take
+from lls.data.sources import find_source
+from lls.data.subset import select_subset
 from lls.errors import UserError
 
 GREY = {"mean": [0.0], "std": [1.0]}
@@ -112,7 +112,7 @@ def test_fewer_images_than_a_batch():
 
 def images_of(folder, *overrides):
     cfg = compose(overrides).dataset
-    return load(cfg, folder, find(cfg, folder))
+    return load_images(cfg, folder, find_source(cfg, folder))
 
 
 def test_digits(data):
@@ -250,7 +250,7 @@ def test_decoded_once(tmp_path, monkeypatch):
     root = tree(tmp_path / "mine")
     overrides = ("dataset=imagefolder", f"dataset.root={root}")
     first = images_of(tmp_path, *overrides)
-    monkeypatch.setattr("lls.data.sources.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("lls.data.sources.decode_images", lambda *_: pytest.fail("decoded again"))
     again = images_of(tmp_path, *overrides)
     assert all(torch.equal(a, b) for a, b in zip(first[:4], again[:4], strict=True))
     assert again.classes == first.classes
@@ -290,7 +290,7 @@ def test_a_cache_that_cannot_be_written_costs_no_run(tmp_path, monkeypatch, caps
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("lls.data.cache.write_whole", full)
+    monkeypatch.setattr("lls.data.cache.write_atomic", full)
     assert len(images_of(tmp_path).train_x) == 1437
     assert "no cache of decoded images: No space left on device" in capsys.readouterr().out
 
@@ -300,7 +300,7 @@ def test_a_cache_that_cannot_be_written_costs_no_run(tmp_path, monkeypatch, caps
 
 def test_half_of_the_classes(data):
     full = images_of(data)
-    half = take(full, "classes", seed=0)
+    half = select_subset(full, "classes", seed=0)
     assert half.classes == ["0", "1", "2", "3", "4"]
     assert len(half.train_x) == (full.train_y < 5).sum()
     assert len(half.test_x) == (full.test_y < 5).sum()
@@ -311,12 +311,12 @@ def test_half_of_the_classes(data):
 def test_half_of_three_classes_is_nothing_to_tell_apart(tmp_path):
     images = images_of(tmp_path, "dataset=imagefolder", f"dataset.root={tree(tmp_path / 'mine')}")
     with pytest.raises(UserError, match=r"dataset.subset=classes: half of 3 classes is 1; it takes 4 or more"):
-        take(images, "classes", seed=0)
+        select_subset(images, "classes", seed=0)
 
 
 def test_half_of_the_samples_of_every_class(data):
     full = images_of(data)
-    half, again, other = (take(full, "samples", seed) for seed in (0, 0, 1))
+    half, again, other = (select_subset(full, "samples", seed) for seed in (0, 0, 1))
     assert torch.equal(half.train_y.bincount(), (full.train_y.bincount() + 1) // 2)
     assert torch.equal(half.train_x, again.train_x)
     assert not torch.equal(half.train_x, other.train_x)

@@ -8,7 +8,7 @@ from archives import write
 
 from lls.config.assemble import options
 from lls.config.compose import compose
-from lls.data.sources import find
+from lls.data.sources import find_source
 from lls.runs.run import Run
 
 NAMES = sorted(set(options("dataset")) - {"digits", "imagefolder"})
@@ -40,7 +40,7 @@ def test_an_epoch_from_the_distributed_archives(name, tmp_path, monkeypatch, tra
     run = Run(compose(keys))
     result, (row,) = run.result, [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert result["epochs"] == row["epoch"] == 1
-    source = find(run.cfg.dataset, tmp_path / "data")
+    source = find_source(run.cfg.dataset, tmp_path / "data")
     classes = source.files().classes if source.files else source.read().classes
     header, *confusion = [line.split(",") for line in (run.folder / "confusion.csv").read_text().splitlines()]
     assert header[1:] == [line[0] for line in confusion] == classes
@@ -55,14 +55,14 @@ def test_what_a_network_sees_has_the_label_of_its_file(name, tmp_path, monkeypat
     import torch
     from archives import label_of
 
-    from lls.data.loaders import feed
+    from lls.data.loaders import make_loaders
 
     write(name, tmp_path, monkeypatch)
     keys = [f"dataset={name}", f"machine.data={tmp_path}", "train.batch_size=50", "machine.workers=1"]
     cfg = compose([*keys, *FASTER[name]] if name == "cub200" else [*keys, "dataset.crop_padding=0"])
     mean, std = (torch.tensor(list(part)) for part in (cfg.dataset.mean, cfg.dataset.std))
     seen = Counter()
-    for x, y in feed(cfg, find(cfg.dataset, tmp_path), torch.device("cpu")).train().epoch(0):
+    for x, y in make_loaders(cfg, find_source(cfg.dataset, tmp_path), torch.device("cpu")).train().epoch(0):
         pixels = ((x.permute(0, 2, 3, 1) * std + mean) * 255).round()
         told = [label_of(image) for image in pixels]
         coloured = [i for i, image in enumerate(pixels) if (image[0, 0, 2] - 128).abs() < 8 and y[i] > 1]

@@ -179,13 +179,13 @@ def test_spread_is_within_a_class():
 
 
 def test_distances_are_kept_until_the_run_is_trained_again(runs):
-    from lls.paper.figures.features import clusters, embedded, measure, read_clusters
+    from lls.paper.figures.features import clusters, embed_images, measure, read_clusters
 
     run = figures.load("8", runs).panels[2].run
     (run.folder / "clusters.json").unlink(missing_ok=True)
     assert read_clusters(run) is None
     found = clusters(run)
-    np.testing.assert_allclose(found.distances, measure(embedded(run, "train")).distances, atol=1e-5)
+    np.testing.assert_allclose(found.distances, measure(embed_images(run, "train")).distances, atol=1e-5)
     kept = json.loads((run.folder / "clusters.json").read_text())
     (run.folder / "clusters.json").write_text(json.dumps(kept | {"finished": "another time"}))
     assert read_clusters(run) is None

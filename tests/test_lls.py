@@ -14,7 +14,7 @@ from torch import Tensor
 from lls.losses.divergences import entropy, kl
 from lls.losses.symmetric_kl import symmetric_kl
 from lls.methods.base import Batch
-from lls.methods.lls import LLS, ROWS
+from lls.methods.lls import LLS, TERM_WEIGHTS
 from lls.methods.ls import LS
 from lls.methods.onehot import OneHot
 
@@ -138,18 +138,18 @@ def test_the_closed_form_leaves_its_arguments_alone():
         assert torch.equal(symmetric_kl(z, method.q, y), loss)
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", TERM_WEIGHTS)
 def test_rows_of_table_4_are_linear_in_the_four_terms(row):
     method, z, y = case(terms=row)
     terms = method.terms(Batch(z, y))
-    want = 0.5 * sum(w * t.mean() for w, t in zip(ROWS[row], terms, strict=True))
+    want = 0.5 * sum(w * t.mean() for w, t in zip(TERM_WEIGHTS[row], terms, strict=True))
     torch.testing.assert_close(method(z, y), want)
-    by_weights, *_ = case(terms=list(ROWS[row]))
+    by_weights, *_ = case(terms=list(TERM_WEIGHTS[row]))
     assert torch.equal(method(z, y), by_weights(z, y))
 
 
 def test_rows_of_table_4_add_up():
-    value = {row: (case(terms=row)[0])(*case()[1:]).item() for row in ROWS}
+    value = {row: (case(terms=row)[0])(*case()[1:]).item() for row in TERM_WEIGHTS}
     method, z, y = case()
     fce, rce, pred_em, target_em = (0.5 * t.mean().item() for t in method.terms(Batch(z, y)))
     assert value["forward_kl"] + value["reverse_kl"] == pytest.approx(value["lls"], rel=1e-12)
@@ -161,7 +161,7 @@ def test_rows_of_table_4_add_up():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("alpha", [1e-4, 0.1, 1.0])
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", TERM_WEIGHTS)
 def test_finite_where_probabilities_underflow(alpha, row, dtype):
     """Logit gaps of 10^4, in the network and in Q, right and wrong."""
     k = 5

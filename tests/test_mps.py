@@ -97,7 +97,7 @@ def test_not_installed(log, tmp_path, monkeypatch, capsys):
 def test_where_it_does_not_work_runs_go_without(trial, broken, said, told, log, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BROKEN", broken)
     monkeypatch.setattr(mps, "TRIAL", trial)
-    monkeypatch.setattr(mps, "PATIENCE", 0.5 if trial[0] == "sleep" else 60)
+    monkeypatch.setattr(mps, "MPS_TIMEOUT_SECONDS", 0.5 if trial[0] == "sleep" else 60)
     with mps.shared(SHARING) as same:
         assert same == SHARING
         assert log() == told  # stopped before the first run

@@ -16,14 +16,14 @@ import archives
 import pytest
 
 from lls.data.download import fetch, prepare, published
-from lls.data.download.archives import building, unpack
+from lls.data.download.archives import staging_folder, unpack
 from lls.data.download.fetch import download
-from lls.data.sources import find
+from lls.data.sources import find_source
 from lls.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-FETCHED = [name for name in archives.NAMES if name not in published.TO_GET]
-ASKED = [name for name in archives.NAMES if name in published.TO_GET]
+FETCHED = [name for name in archives.NAMES if name not in published.MANUAL_DOWNLOADS]
+ASKED = [name for name in archives.NAMES if name in published.MANUAL_DOWNLOADS]
 CONTENT = bytes(range(256)) * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
@@ -72,7 +72,7 @@ def serving(folder, ranges=True, cut=()):
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(fetch, "WAITS", (0, 0))
+    monkeypatch.setattr(fetch, "RETRY_DELAYS_SECONDS", (0, 0))
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -335,7 +335,7 @@ def archive_of(name, folder):
 
 
 def read(name, folder):
-    found = find(archives.dataset(name), folder)
+    found = find_source(archives.dataset(name), folder)
     return (found.files or found.read)()
 
 
@@ -449,11 +449,11 @@ def test_what_a_killed_process_left_is_not_taken(tmp_path):
     stale = tmp_path / ".it.unpacking"
     (stale / "it").mkdir(parents=True)
     (stale / "it" / "half").write_text("half")
-    with building(tmp_path / "it") as stand_in:
+    with staging_folder(tmp_path / "it") as stand_in:
         (stand_in / "it").mkdir()
         (stand_in / "it" / "whole").write_text("whole")
     assert visible(tmp_path) == {"it", "it/whole"}
-    with pytest.raises(UserError, match="is not whole, and in the way"), building(tmp_path / "it"):
+    with pytest.raises(UserError, match="is not whole, and in the way"), staging_folder(tmp_path / "it"):
         pass
     assert visible(tmp_path) == {"it", "it/whole"}
 
@@ -462,10 +462,10 @@ def test_runs_that_start_together_unpack_once(tmp_path, monkeypatch):
     archives.write("cub200", tmp_path, monkeypatch)
     calls, real = [], prepare._unpacked
     monkeypatch.setattr(prepare, "_unpacked", lambda *of: calls.append(of) or real(*of))
-    threads = [threading.Thread(target=prepare.ready, args=("cub200", tmp_path)) for _ in range(3)]
+    threads = [threading.Thread(target=prepare.ensure_unpacked, args=("cub200", tmp_path)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(calls) == 1
-    assert prepare.root_of("cub200", tmp_path) == tmp_path / "CUB_200_2011"
+    assert prepare.dataset_root("cub200", tmp_path) == tmp_path / "CUB_200_2011"

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from lls.config.compose import compose
 from lls.errors import UserError
-from lls.networks.pretrained import start_from
+from lls.networks.pretrained import load_pretrained
 from lls.training.build import build_network
 
 SIZE = 64  # what the networks are tried on; the weights know no size
@@ -37,7 +37,7 @@ def test_torchvisions_weights_give_torchvisions_features(name, tmp_path):
     torch.save(reference.state_dict(), tmp_path / "weights.pth")
     net, cfg = network(f"network={name}", f"network.weights={tmp_path}/weights.pth")
     head = net.classifier.weight.clone()
-    start_from(net, cfg, 3, tmp_path)
+    load_pretrained(net, cfg, 3, tmp_path)
     x, last = torch.randn(1, 3, SIZE, SIZE), list(reference.children())[-1]
     last = last[-1] if isinstance(last, torch.nn.Sequential) else last
     seen = []
@@ -55,7 +55,7 @@ def test_timms_weights_give_timms_features(tmp_path):
     save_file(reference.state_dict(), tmp_path / "weights.safetensors")
     keys = ("network=timm", "network.model=resnet10t", f"network.weights={tmp_path}/weights.safetensors")
     net, cfg = network(*keys)
-    start_from(net, cfg, 3, tmp_path)
+    load_pretrained(net, cfg, 3, tmp_path)
     x = torch.randn(1, 3, SIZE, SIZE)
     want = reference.forward_head(reference.forward_features(x), pre_logits=True)
     torch.testing.assert_close(net.eval().embed(x), want)
@@ -65,7 +65,7 @@ def test_the_weights_of_a_run(tmp_path):
     given, _ = network("network.weights=null", classes=3)
     torch.save({"network": given.state_dict(), "rows": []}, tmp_path / "last.pt")
     net, cfg = network(f"network.weights={tmp_path}/last.pt", classes=7)
-    start_from(net, cfg, 3, tmp_path)
+    load_pretrained(net, cfg, 3, tmp_path)
     x = torch.randn(2, 3, SIZE, SIZE)
     assert torch.equal(net.eval().embed(x), given.eval().embed(x))
 
@@ -73,7 +73,7 @@ def test_the_weights_of_a_run(tmp_path):
 def test_no_weights_leave_the_network_as_it_is(tmp_path):
     net, cfg = network("network.weights=null")
     before = net.trunk.conv1.weight.clone()
-    start_from(net, cfg, 3, tmp_path)
+    load_pretrained(net, cfg, 3, tmp_path)
     assert torch.equal(net.trunk.conv1.weight, before)
 
 
@@ -89,7 +89,7 @@ def test_named_weights_are_torchvisions_first_version_and_lie_in_the_data_folder
     monkeypatch.setattr("lls.data.download.fetch.download", download)
     net, cfg = network("network=resnet50")
     assert cfg.weights == "IMAGENET1K_V1"
-    start_from(net, cfg, 3, tmp_path)
+    load_pretrained(net, cfg, 3, tmp_path)
     assert asked == [("resnet50-0676ba61.pth", {"sha256_prefix": "0676ba61"})]
     assert (tmp_path / "weights" / "resnet50-0676ba61.pth").exists()
     assert torch.equal(net.trunk.conv1.weight, theirs("resnet50").conv1.weight)
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_one_line(tmp_path, overrides, channels, said):
     made["cut"].write_bytes(made["resnet18"].read_bytes()[:1000])
     net, cfg = network(*(text.format(**made) for text in overrides), channels=channels)
     with pytest.raises(UserError, match=said) as refused:
-        start_from(net, cfg, channels, tmp_path)
+        load_pretrained(net, cfg, channels, tmp_path)
     assert "\n" not in str(refused.value)
 
 
@@ -146,11 +146,11 @@ def test_weights_that_cannot_be_fetched_are_an_error_and_no_random_start(tmp_pat
     monkeypatch.setattr("lls.data.download.fetch.download", offline)
     net, cfg = network()
     with pytest.raises(UserError, match=r"can't be fetched; network\.weights=FILE names a copy"):
-        start_from(net, cfg, 3, tmp_path)
+        load_pretrained(net, cfg, 3, tmp_path)
 
 
 def test_a_run_asks_for_its_weights_before_it_reads_an_image(train_py, overrides, data, monkeypatch):
-    monkeypatch.setattr("lls.training.loop.feed", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr("lls.training.loop.make_loaders", lambda *_: pytest.fail("images were read"))
     status, _, err = train_py("network=resnet18", "network.weights=nowhere.pth", *overrides)
     assert status == 2
     assert err.startswith("error: network.weights=nowhere.pth: no such file")

@@ -15,15 +15,15 @@ from archives import write
 from PIL import Image
 from results import write_failed, write_result
 
-from lls.config.compose import changed, compose
+from lls.config.compose import compose, with_overrides
 from lls.data import fingerprint
 from lls.errors import Diverged, UserError
 from lls.paper.claims import accuracy
-from lls.paper.results import markdown
+from lls.paper.results import results_markdown
 from lls.paper.tables import load, plan
 from lls.paper.tables.render import render
 from lls.runs import provenance
-from lls.runs.run import Run, needs
+from lls.runs.run import Run, teacher_run
 from lls.runs.schema import Failed, Result, Row, check, check_result, check_written
 from lls.training.execute import execute
 from lls.training.metrics import ece
@@ -176,7 +176,7 @@ def test_a_number_that_was_not_recorded_is_said_so(tmp_path):
     rendered = render(table, ended).md
     assert "| not recorded (2/2) / 89.35 ± 0.09 |" in rendered
     assert "| 89.00 (1/2) / 89.51 ± 0.15 |" in rendered
-    assert "not recorded" in markdown(table.cells["LS", "SVHN LeNet"].runs)
+    assert "not recorded" in results_markdown(table.cells["LS", "SVHN LeNet"].runs)
 
 
 def test_a_run_of_which_little_was_recorded_is_done_all_the_same(overrides, capsys):
@@ -205,7 +205,7 @@ def test_a_run_that_diverges_says_where_and_is_not_trained_again(overrides, trai
     assert "has diverged: loss was" in error
     assert error.strip().endswith("machine.again=true trains it again")
     assert (run.folder / "failed.json").read_bytes() == before
-    again = Run(changed(run.cfg, ["machine.again=true"]))
+    again = Run(with_overrides(run.cfg, ["machine.again=true"]))
     with pytest.raises(Diverged, match=r"a lower train.lr may help"):
         execute(again)
     assert run.failed["finished"] >= failed["finished"]
@@ -218,7 +218,7 @@ def test_any_number_of_an_epoch_that_is_not_finite_is_a_divergence(overrides, mo
         with pytest.raises(Diverged, match="q_diagonal was not finite in epoch 1, step 22"):
             execute(run)
     assert (run.failed["measure"], run.failed["epoch"]) == ("q_diagonal", 1)
-    execute(Run(changed(run.cfg, ["machine.again=true"])))
+    execute(Run(with_overrides(run.cfg, ["machine.again=true"])))
     assert run.failed is None
     assert not (run.folder / "failed.json").exists()
 
@@ -240,10 +240,10 @@ def test_a_finished_run_keeps_its_result_where_it_diverges_later(overrides, monk
 def test_students_of_a_diverged_teacher_are_not_done(tmp_path):
     declared = load("calibration", [f"machine.output={tmp_path}", "columns=SVHN", "rows=TF-KD_self"])
     (student, *_) = declared.cells["TF-KD_self", "SVHN LeNet ECE"].runs
-    write_failed(needs(student))
+    write_failed(teacher_run(student))
     planned = {p.run.id: p for p in plan.plan([declared], tmp_path)}
     assert (planned[student.id].state, planned[student.id].done) == ("no teacher", False)
-    assert planned[needs(student).id].state == "diverged"
+    assert planned[teacher_run(student).id].state == "diverged"
     assert "1 diverged, 1 without a teacher" in plan.totals([*planned.values()])[0]
 
 
@@ -257,7 +257,7 @@ def test_a_diverged_cell_has_no_mean(tmp_path):
     assert "| LS | diverged (1/3) / 89.35 ± 0.09 |" in rendered.md
     assert "LLS − LS" not in rendered.md
     assert "LS,SVHN LeNet,top1,,,0,1,3," in rendered.csv
-    assert "| diverged (1/3) |" in markdown(ls)
+    assert "| diverged (1/3) |" in results_markdown(ls)
 
 
 def test_not_converging_counts_what_has_diverged(tmp_path):
@@ -280,13 +280,13 @@ def test_not_converging_counts_what_has_diverged(tmp_path):
 def test_again_trains_a_finished_run_from_its_start(overrides):
     run = run_of(*overrides, *SHORT)
     first = execute(run)
-    again = execute(Run(changed(run.cfg, ["machine.again=true"])))
+    again = execute(Run(with_overrides(run.cfg, ["machine.again=true"])))
     assert again["finished"] >= first["finished"]
     assert again["seconds"] != first["seconds"]
     assert again["nll"] == first["nll"]
     assert len(rows(run)) == 3
     assert "again: false" in (run.folder / "config.yaml").read_text()
-    run.forget()
+    run.remove_outputs()
     assert sorted(path.name for path in run.folder.iterdir()) == [".lock", "config.yaml"]
 
 
@@ -295,21 +295,21 @@ def test_again_keeps_what_there_is_until_training_begins(overrides, data, tmp_pa
     write_result(run, {"top1": 90.0})
     (run.folder / "last.pt").write_bytes(b"weights")
     with pytest.raises(UserError, match="no such folder"):
-        execute(Run(changed(run.cfg, ["machine.again=true", f"machine.data={tmp_path}/no/data"])))
-    monkeypatch.setattr("lls.training.execute.needs", lambda run: run)
+        execute(Run(with_overrides(run.cfg, ["machine.again=true", f"machine.data={tmp_path}/no/data"])))
+    monkeypatch.setattr("lls.training.execute.teacher_run", lambda run: run)
     monkeypatch.setattr(
         "lls.training.execute.execute_teacher", lambda *_: (_ for _ in ()).throw(UserError("no such teacher"))
     )
     with pytest.raises(UserError, match="no such teacher"):
-        execute(Run(changed(run.cfg, ["machine.again=true"])))
+        execute(Run(with_overrides(run.cfg, ["machine.again=true"])))
     monkeypatch.undo()
 
     def refuse_images(*_):
         raise UserError("can't be fetched")
 
-    monkeypatch.setattr("lls.training.loop.feed", refuse_images)
+    monkeypatch.setattr("lls.training.loop.make_loaders", refuse_images)
     with pytest.raises(UserError, match="can't be fetched"):
-        execute(Run(changed(run.cfg, ["machine.again=true"])))
+        execute(Run(with_overrides(run.cfg, ["machine.again=true"])))
     assert run.result == {"top1": 90.0}
     assert (run.folder / "last.pt").read_bytes() == b"weights"
 
@@ -356,8 +356,10 @@ def test_changed_images_are_a_line(size, overrides, tmp_path, capsys):
     moved = tmp_path / "elsewhere"
     shutil.copytree(root, moved)
     again = run_of(*words, "train.milestones=[]", f"dataset.root={moved}")
-    assert fingerprint.now(again.cfg.dataset, data, "files:") == fingerprint.now(run.cfg.dataset, data, "files:")
-    assert fingerprint.now(again.cfg.dataset, data, result["images"]) == (result["images"] if size == 72 else None)
+    assert fingerprint.current(again.cfg.dataset, data, "files:") == fingerprint.current(
+        run.cfg.dataset, data, "files:"
+    )
+    assert fingerprint.current(again.cfg.dataset, data, result["images"]) == (result["images"] if size == 72 else None)
     for path in root.rglob("*.png"):
         os.utime(path, (1, 1))  # as a copy may have
     execute(run)
@@ -366,24 +368,24 @@ def test_changed_images_are_a_line(size, overrides, tmp_path, capsys):
     execute(run)
     assert f"the images of imagefolder have changed since ({result['images']}, now " in capsys.readouterr().out
     shutil.rmtree(data / "cache", ignore_errors=True)
-    assert (fingerprint.now(run.cfg.dataset, data, result["images"]) is None) == (size == 32)
+    assert (fingerprint.current(run.cfg.dataset, data, result["images"]) is None) == (size == 32)
     shutil.rmtree(root)
-    assert fingerprint.now(run.cfg.dataset, data, result["images"]) is None
+    assert fingerprint.current(run.cfg.dataset, data, result["images"]) is None
 
 
 def test_no_fingerprint_is_worth_a_download(tmp_path, monkeypatch):
-    monkeypatch.setattr("lls.data.download.prepare.obtained", lambda *_: pytest.fail("downloads"))
+    monkeypatch.setattr("lls.data.download.prepare.ensure_archives", lambda *_: pytest.fail("downloads"))
     for name in ("tinyimagenet", "cub200", "flowers102", "cifar100"):
         dataset = compose([f"dataset={name}"]).dataset
-        assert fingerprint.now(dataset, tmp_path, "files:0") is None
+        assert fingerprint.current(dataset, tmp_path, "files:0") is None
 
 
 def test_a_flipped_bit_in_the_cache_is_decoded_again(overrides, data, tmp_path, capsys):
-    from lls.data.cache import load as load_images
-    from lls.data.sources import find
+    from lls.data.cache import load_images as load_images
+    from lls.data.sources import find_source
 
     cfg = compose([f"machine.data={tmp_path}"])
-    source = find(cfg.dataset, tmp_path)
+    source = find_source(cfg.dataset, tmp_path)
     images = load_images(cfg.dataset, tmp_path, source)
     path = fingerprint.cache_path(cfg.dataset, tmp_path)
     content = bytearray(path.read_bytes())
@@ -440,7 +442,7 @@ def test_the_commit_outside_git_is_a_variable(tmp_path, monkeypatch):
 def test_a_run_that_goes_on_elsewhere_says_how_it_began(overrides, monkeypatch):
     from lls.training import loop as train
 
-    counted, state_of = [], train.state_of
+    counted, state_of = [], train.collect_state
 
     def stop(*arguments):
         counted.append(1)
@@ -449,11 +451,11 @@ def test_a_run_that_goes_on_elsewhere_says_how_it_began(overrides, monkeypatch):
         return state_of(*arguments)
 
     run = run_of(*overrides, *SHORT)
-    monkeypatch.setattr(train, "state_of", stop)
+    monkeypatch.setattr(train, "collect_state", stop)
     with pytest.raises(KeyboardInterrupt):
         execute(run)
-    monkeypatch.setattr(train, "state_of", state_of)
-    result = execute(Run(changed(run.cfg, ["machine.precision=bf16"])))
+    monkeypatch.setattr(train, "collect_state", state_of)
+    result = execute(Run(with_overrides(run.cfg, ["machine.precision=bf16"])))
     assert result["precision"] == "bf16"
     assert [(part["epochs"], part["precision"]) for part in result["earlier"]] == [(1, "fp32")]
 
@@ -463,7 +465,7 @@ def test_a_run_that_goes_on_elsewhere_says_how_it_began(overrides, monkeypatch):
     [(["method=lls"], "triton"), (["method.terms=no_rce"], "torch"), (["method=onehot"], "torch")],
 )
 def test_the_loss_kernel_is_the_one_that_was_used(words, kernel, overrides, monkeypatch):
-    monkeypatch.setattr("lls.methods.lls.kernel", lambda logits: "triton")
+    monkeypatch.setattr("lls.methods.lls.loss_kernel", lambda logits: "triton")
     assert execute(run_of(*overrides, *SHORT, *words))["loss_kernel"] == kernel
 
 
@@ -512,5 +514,5 @@ def test_every_line_of_the_queue_is_a_run_at_the_full_protocol():
     assert {run.cfg.budget for run in runs} == {1}
     places = {run.id: place for place, run in enumerate(runs)}
     for run in runs:
-        if teacher := needs(run):
+        if teacher := teacher_run(run):
             assert places[teacher.id] < places[run.id]

@@ -106,7 +106,7 @@ def test_it_holds_what_there_is(page, output):
     assert len(data["runs"][0]["curves"]["top1"]) == 10
     assert [figure["runs"] for figure in data["figures"]] == [[data["runs"][0]["id"]]]
     assert "budget=0.05" in data["figures"][0]["title"]
-    assert len(data["claims"]) == len(report.decided(output)[0])
+    assert len(data["claims"]) == len(report.judged_claims(output)[0])
     (matrix,) = data["matrices"]
     assert matrix["classes"][6] == "Shirt"
 

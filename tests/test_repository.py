@@ -15,7 +15,7 @@ import lls
 from lls.cli import check_arguments
 from lls.config.compose import compose
 from lls.errors import run_script
-from lls.paper.results import differences, markdown
+from lls.paper.results import differences, results_markdown
 from lls.runs.find import all_runs, tracked_files, tracked_ids
 from lls.runs.run import Run, identity
 
@@ -110,7 +110,7 @@ def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):
         result = {"epochs": 7, "top1": top1, "top1_best": 93, "nll": 0.5, "ece": 0.02}
         result |= {"images_per_second": 1234, "seconds": 2.4, "device": "cpu"}
         write_result(run, result)
-    (row,) = markdown(runs).splitlines()[2:]
+    (row,) = results_markdown(runs).splitlines()[2:]
     assert row == (
         "| digits | lenet | lls method.alpha=0.3 train.epochs=7 | 1 | 7 | 91.00 ± 1.41 (n=2) | 93.00 ± 0.00 "
         "| 0.5000 ± 0.0000 | 2.00 ± 0.00 | 1,234 | 2 | cpu |"

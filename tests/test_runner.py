@@ -27,10 +27,10 @@ from results import write_result
 from lls.config.compose import compose
 from lls.errors import UserError
 from lls.launch import local, worker
-from lls.launch.queue import last_lines, log_of, missing
+from lls.launch.queue import last_lines, log_path, missing_tasks
 from lls.launch.slots import Slot, slots_for
-from lls.launch.start import start
-from lls.runs.run import Run, frozen, needs, thawed
+from lls.launch.start import train_missing
+from lls.runs.run import Run, deserialize, serialize, teacher_run
 from lls.training import checkpoint, loop
 from lls.training.checkpoint import load
 from lls.training.execute import execute
@@ -57,7 +57,7 @@ def numbers(run):
 
 def starts(run):
     """How many processes have begun to train a run."""
-    log = log_of(run)
+    log = log_path(run)
     return log.read_text().count(f"  {run.id}, process ") if log.exists() else 0
 
 
@@ -66,56 +66,56 @@ def starts(run):
 
 def test_what_is_missing_teachers_first(run_of):
     plain, kd, st = run_of("method=ls"), run_of("method=kd"), run_of("method=lls_st")
-    tasks, failures = missing([plain, kd, st, run_of("method=kd"), run_of("method=lls")])
+    tasks, failures = missing_tasks([plain, kd, st, run_of("method=kd"), run_of("method=lls")])
     assert not failures
-    assert [task.run.id for task in tasks] == [needs(kd).id, needs(st).id, plain.id, kd.id, st.id]
-    assert [task.lessons for task in tasks] == [{"last.pt"}, {"q.safetensors"}, set(), set(), set()]
+    assert [task.run.id for task in tasks] == [teacher_run(kd).id, teacher_run(st).id, plain.id, kd.id, st.id]
+    assert [task.artifacts for task in tasks] == [{"last.pt"}, {"q.safetensors"}, set(), set(), set()]
 
 
 def test_a_finished_teacher_is_missing_when_its_weights_are(run_of):
     """A fresh clone has results and no weights."""
     student = run_of("method=kd")
-    teacher = needs(student)
+    teacher = teacher_run(student)
     write_result(teacher, {"id": teacher.id})
-    (task, _), _ = missing([teacher, student])
-    assert (task.run.id, task.lost) == (teacher.id, "last.pt")
+    (task, _), _ = missing_tasks([teacher, student])
+    assert (task.run.id, task.missing_artifact) == (teacher.id, "last.pt")
     (teacher.folder / "last.pt").touch()
-    assert [task.run.id for task in missing([teacher, student])[0]] == [student.id]
+    assert [task.run.id for task in missing_tasks([teacher, student])[0]] == [student.id]
 
 
 def test_a_finished_run_is_missing_when_a_figure_lacks_its_weights(run_of):
     run = run_of("method=ls")
-    assert start([run], jobs=1) == []
+    assert train_missing([run], jobs=1) == []
     (run.folder / "last.pt").unlink()
-    assert missing([run]) == ([], [])
-    ((task,), _) = missing([run], {run.id: {"last.pt"}})
-    assert (task.lost, task.done) == ("last.pt", False)
-    assert start([run], files={run.id: {"last.pt"}}, jobs=1) == []
+    assert missing_tasks([run]) == ([], [])
+    ((task,), _) = missing_tasks([run], {run.id: {"last.pt"}})
+    assert (task.missing_artifact, task.done) == ("last.pt", False)
+    assert train_missing([run], files={run.id: {"last.pt"}}, jobs=1) == []
     assert run.has("last.pt")
     assert starts(run) == 2
 
 
 def test_a_frozen_run_is_the_same_whatever_becomes_of_configs(run_of, monkeypatch):
     run = run_of("method=kd", "method.teacher.method=lls", "method.teacher.overrides=['method.alpha=0.3']")
-    texts = frozen(run)
-    monkeypatch.setattr("lls.runs.run.teacher_of", lambda cfg: pytest.fail("composed again"))
-    again = thawed(texts)
-    assert (again.id, needs(again).id) == (run.id, needs(run).id)
-    assert (again.folder, needs(needs(again))) == (run.folder, None)
+    texts = serialize(run)
+    monkeypatch.setattr("lls.runs.run.teacher_config", lambda cfg: pytest.fail("composed again"))
+    again = deserialize(texts)
+    assert (again.id, teacher_run(again).id) == (run.id, teacher_run(run).id)
+    assert (again.folder, teacher_run(teacher_run(again))) == (run.folder, None)
 
 
 def test_what_is_missing_is_trained_as_by_train_py(run_of, overrides, tmp_path, capsys):
     """Teacher and students of both kinds, each with a log; a second call has nothing to do."""
     runs = [run_of(f"method={method}") for method in ("lls_st", "kd", "lls")]
-    assert start(runs, jobs=2) == []
-    teachers = [needs(run) for run in runs[:2]]
+    assert train_missing(runs, jobs=2) == []
+    teachers = [teacher_run(run) for run in runs[:2]]
     assert teachers[0].id == runs[2].id
     said = capsys.readouterr().out.splitlines()
     assert [line.split("]")[0] for line in said] == [f"[{i}/4" for i in range(1, 5)]
     for run in (*runs, teachers[1]):
         assert f"{run.id}  top-1 {run.result['top1']:.2f} %" in "".join(said)
         assert (starts(run), run.result["threads"]) == (1, 1)
-        assert "epoch 1/1" in log_of(run).read_text()
+        assert "epoch 1/1" in log_path(run).read_text()
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -125,7 +125,7 @@ def test_what_is_missing_is_trained_as_by_train_py(run_of, overrides, tmp_path, 
     assert numbers(alone) == numbers(runs[1])
 
     capsys.readouterr()
-    assert start(runs) == []
+    assert train_missing(runs) == []
     assert capsys.readouterr().out == ""
     assert starts(runs[0]) == 1
 
@@ -161,7 +161,7 @@ def test_slots(run_of, monkeypatch):
 )
 def test_mistakes_are_one_line(keys, said, run_of):
     with pytest.raises(UserError) as error:
-        start([run_of()], **keys)
+        train_missing([run_of()], **keys)
     assert str(error.value) == said
 
 
@@ -169,7 +169,7 @@ def test_mistakes_are_one_line(keys, said, run_of):
 
 
 def sabotaged(texts, *arguments):
-    """lls.launch.worker.work, in which runs of some seeds come to harm when an epoch is over."""
+    """lls.launch.worker.run_task, in which runs of some seeds come to harm when an epoch is over."""
     cfg = OmegaConf.create(texts[0])
 
     def harm(run, state):
@@ -184,7 +184,7 @@ def sabotaged(texts, *arguments):
         checkpoint.save(run, state)
 
     loop.save = harm
-    worker.work(texts, *arguments)
+    worker.run_task(texts, *arguments)
 
 
 def test_a_failure_costs_one_cell(run_of, monkeypatch, capsys):
@@ -209,7 +209,7 @@ def test_a_failure_costs_one_cell(run_of, monkeypatch, capsys):
         student: ("not started", f"its teacher {exits.id} failed"),
         students_student: ("not started", f"its teacher {student.id} failed"),
     }
-    failures = {failure.run.id: failure for failure in start([*expected, *good], jobs=2)}
+    failures = {failure.run.id: failure for failure in train_missing([*expected, *good], jobs=2)}
     told = capsys.readouterr()
     assert failures.keys() == ids(expected)
     for run, (status, line) in expected.items():
@@ -251,7 +251,7 @@ def when(condition, act):
 
 def processes(run):
     """Those that trained a run and still live."""
-    stats = [Path(f"/proc/{pid}/stat") for pid in re.findall(rf"  {run.id}, process (\d+)", log_of(run).read_text())]
+    stats = [Path(f"/proc/{pid}/stat") for pid in re.findall(rf"  {run.id}, process (\d+)", log_path(run).read_text())]
     return [stat for stat in stats if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"]
 
 
@@ -261,10 +261,10 @@ def test_asked_to_stop(number, raised, run_of, capsys):
     run, handlers = run_of(*LONG), [signal.getsignal(number) for number in local.SIGNALS]
     when(lambda: run.epochs_done >= 2, lambda: os.kill(os.getpid(), number))
     with pytest.raises(raised) as stopped:
-        start([run_of(), run, run_of("seed=1", *LONG[:1])], jobs=1)
+        train_missing([run_of(), run, run_of("seed=1", *LONG[:1])], jobs=1)
     assert number == signal.SIGINT or stopped.value.code == 128 + number
     assert capsys.readouterr().out.splitlines()[-1] == "stopped: 1 of 3 runs are done; the same command goes on"
-    assert re.search(r"stopped after epoch \d+, which is kept in", last_lines(log_of(run))[-1])
+    assert re.search(r"stopped after epoch \d+, which is kept in", last_lines(log_path(run))[-1])
     assert len(load(run)["rows"]) >= run.epochs_done >= 2  # it may have come between an epoch and its row
     assert not processes(run)
     assert not run.busy
@@ -272,7 +272,7 @@ def test_asked_to_stop(number, raised, run_of, capsys):
 
 
 def sleeper(texts, *arguments):
-    """lls.launch.worker.work, in which a run stays where it is when it has done two epochs."""
+    """lls.launch.worker.run_task, in which a run stays where it is when it has done two epochs."""
 
     def sleep(run, state):
         checkpoint.save(run, state)
@@ -280,7 +280,7 @@ def sleeper(texts, *arguments):
             time.sleep(600)
 
     loop.save = sleep
-    worker.work(texts, *arguments)
+    worker.run_task(texts, *arguments)
 
 
 def test_a_time_limit_stops_and_the_same_call_goes_on(run_of, tmp_path, monkeypatch, capsys):
@@ -288,24 +288,24 @@ def test_a_time_limit_stops_and_the_same_call_goes_on(run_of, tmp_path, monkeypa
     run, straight = run_of("train.epochs=4"), run_of("train.epochs=4", f"machine.output={tmp_path}/straight")
     with monkeypatch.context() as patched:
         patched.setattr(local, "_work", sleeper)
-        assert start([run], time_limit=3) == []
+        assert train_missing([run], time_limit=3) == []
     assert capsys.readouterr().out == "the time limit is reached: 0 of 1 runs are done; the same command goes on\n"
     assert run.result is None
-    assert start([run, straight]) == []
+    assert train_missing([run, straight]) == []
     assert numbers(run) == numbers(straight)
 
 
 def deaf(texts, *arguments):
-    """lls.launch.worker.work, in which Ctrl-C does not get through."""
+    """lls.launch.worker.run_task, in which Ctrl-C does not get through."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker.work(texts, *arguments)
+    worker.run_task(texts, *arguments)
 
 
 def test_who_does_not_stop_is_killed(run_of, monkeypatch):
     monkeypatch.setattr(local, "_work", deaf)
-    monkeypatch.setattr(local, "GRACE", 1)
+    monkeypatch.setattr(local, "STOP_TIMEOUT_SECONDS", 1)
     run = run_of(*LONG)
-    assert start([run], time_limit=5) == []  # in which it has begun, however busy the machine
+    assert train_missing([run], time_limit=5) == []  # in which it has begun, however busy the machine
     assert starts(run) == 1
     assert not processes(run)
     assert not run.busy
@@ -352,10 +352,10 @@ def test_killed_with_its_runner_and_typed_again(run_of, overrides, tmp_path):
 
     kept = len(load(long)["rows"])
     finished = first.result
-    assert start([first, long], jobs=2) == []
+    assert train_missing([first, long], jobs=2) == []
     assert first.result == finished
     assert (starts(first), starts(long)) == (1, 2)
-    assert f"25 epochs on cpu, {kept} of them done" in log_of(long).read_text()
+    assert f"25 epochs on cpu, {kept} of them done" in log_path(long).read_text()
 
 
 def test_two_runners_share_a_folder(run_of, monkeypatch):
@@ -363,9 +363,11 @@ def test_two_runners_share_a_folder(run_of, monkeypatch):
     # Two runners in one process are this test's own idea: multiprocessing would let each reap the other's processes.
     monkeypatch.setattr(multiprocessing.process, "_cleanup", lambda: None)
     pairs = [[run_of(f"seed={seed}", "method=kd") for seed in range(3)] for _ in range(2)]
-    teachers = [needs(run) for runs in pairs for run in runs]  # now: Hydra composes in one thread at a time
+    teachers = [teacher_run(run) for runs in pairs for run in runs]  # now: Hydra composes in one thread at a time
     failures = []
-    threads = [threading.Thread(target=lambda runs=runs: failures.append(start(runs, jobs=1))) for runs in pairs]
+    threads = [
+        threading.Thread(target=lambda runs=runs: failures.append(train_missing(runs, jobs=1))) for runs in pairs
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -373,7 +375,7 @@ def test_two_runners_share_a_folder(run_of, monkeypatch):
     assert failures == [[], []]
     for run in (*pairs[0], *teachers):
         assert run.result
-        assert log_of(run).read_text().count("epoch 1/1") == 1
+        assert log_path(run).read_text().count("epoch 1/1") == 1
 
 
 def test_a_run_that_another_process_trains_is_waited_for(run_of, monkeypatch):
@@ -383,8 +385,8 @@ def test_a_run_that_another_process_trains_is_waited_for(run_of, monkeypatch):
     run.folder.mkdir(parents=True)
     with FileLock(run.folder / ".lock", thread_local=False) as lock:
         when(lambda: len(looks) > 1, lock.release)
-        assert start([run], jobs=1) == []
-    assert "is being trained by another process" in log_of(run).read_text()
+        assert train_missing([run], jobs=1) == []
+    assert "is being trained by another process" in log_path(run).read_text()
     assert starts(run) >= 2
     assert run.result
 

@@ -3,12 +3,12 @@
 import pytest
 
 from lls.config.compose import compose
-from lls.training.schedule import scaled, schedule
+from lls.training.schedule import make_schedule, scale_epochs
 
 
 def rates(*overrides):
     cfg = compose(overrides)
-    plan = schedule(cfg.train, cfg.budget)
+    plan = make_schedule(cfg.train, cfg.budget)
     return [plan.lr(epoch) for epoch in range(plan.epochs)]
 
 
@@ -29,7 +29,7 @@ def test_fashionmnist():
 
 
 def test_the_rate_is_a_pure_function_of_the_epoch():
-    plan = schedule(compose(["dataset=cifar10"]).train, 1.0)
+    plan = make_schedule(compose(["dataset=cifar10"]).train, 1.0)
     assert [plan.lr(e) for e in (299, 0, 150)] == pytest.approx([0.001, 0.01, 0.01])
 
 
@@ -41,18 +41,18 @@ def test_the_rate_is_a_pure_function_of_the_epoch():
     ],
 )
 def test_budget_rounds_half_up_to_at_least_one(epochs, budget, left):
-    assert scaled(epochs, budget) == left
+    assert scale_epochs(epochs, budget) == left
 
 
 def test_budget_scales_epochs_warm_up_and_milestones():
     cfg = compose(["dataset=cifar100"])
-    assert schedule(cfg.train, 0.05)[:4] == (15, 0.1, 1, (8, 11))
-    assert schedule(cfg.train, 0.1)[:4] == (30, 0.1, 1, (15, 23))
+    assert make_schedule(cfg.train, 0.05)[:4] == (15, 0.1, 1, (8, 11))
+    assert make_schedule(cfg.train, 0.1)[:4] == (30, 0.1, 1, (15, 23))
 
 
 def test_however_small_the_budget_the_first_epoch_is_at_the_full_rate():
     cfg = compose(["dataset=digits"])
-    assert schedule(cfg.train, 0.05)[::3] == (2, (2, 2))
-    assert schedule(cfg.train, 0.001).lr(0) == cfg.train.lr
+    assert make_schedule(cfg.train, 0.05)[::3] == (2, (2, 2))
+    assert make_schedule(cfg.train, 0.001).lr(0) == cfg.train.lr
     early = compose(["dataset=digits", "train.milestones=[1]"])
-    assert schedule(early.train, 0.05).milestones == (1,)
+    assert make_schedule(early.train, 0.05).milestones == (1,)

@@ -18,9 +18,9 @@ from lls.config.assemble import CONFIGS
 from lls.config.compose import compose
 from lls.data.streaming import StreamedTest
 from lls.errors import UserError
-from lls.launch.queue import log_of
-from lls.launch.start import start
-from lls.runs.run import Run, needs
+from lls.launch.queue import log_path
+from lls.launch.start import train_missing
+from lls.runs.run import Run, teacher_run
 from lls.training import checkpoint, loop
 
 submitit = pytest.importorskip("submitit")
@@ -45,10 +45,10 @@ def node(tmp_path_factory):
         patched.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         patched.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
         patched.setattr(slurm, "LOOK_AGAIN", 0.5)
-        patched.setattr(slurm, "LATE", 3)
+        patched.setattr(slurm, "ACCOUNTING_TIMEOUT_SECONDS", 3)
         yield
         slurm_says("scancel", "--user", str(os.getuid()))
-        while slurm.in_queue():
+        while slurm.queued_jobs():
             time.sleep(0.5)
         subprocess.run([NODE, folder, "stop"], check=True)
 
@@ -113,14 +113,14 @@ def test_a_job_whose_time_is_over_is_queued_again_and_ends_as_one_unbroken(run_o
     """It is a teacher, and its student waits. Another job is killed, which costs it and its student."""
     monkeypatch.setattr(slurm, "Job", Odd)
     student, killed, orphan = run_of("method=lls_st", "seed=1"), run_of("seed=2"), run_of("method=lls_st", "seed=2")
-    failures = start([student, killed, orphan], launcher="slurm", settings=SETTINGS)
-    teacher = needs(student)
+    failures = train_missing([student, killed, orphan], launcher="slurm", settings=SETTINGS)
+    teacher = teacher_run(student)
     assert [(failure.run.id, failure.status) for failure in failures] == [
         (killed.id, "its job is over"),
         (orphan.id, "not started"),
     ]
     assert "Killed" in failures[0].last_lines[-1]
-    lines = log_of(teacher).read_text()
+    lines = log_path(teacher).read_text()
     assert lines.count(f"  {teacher.id}, process ") == 2
     assert "this job is timed-out" in lines
     # The worker that was told too does not answer. Not asked: what submitit says once the job is queued again, for
@@ -132,8 +132,8 @@ def test_a_job_whose_time_is_over_is_queued_again_and_ends_as_one_unbroken(run_o
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     straight = run_of("method=lls_st", "seed=1", f"machine.output={tmp_path}/straight")
-    assert start([straight]) == []
-    for broken, unbroken in ((teacher, needs(straight)), (student, straight)):
+    assert train_missing([straight]) == []
+    for broken, unbroken in ((teacher, teacher_run(straight)), (student, straight)):
         assert numbers(broken) == numbers(unbroken)
 
 
@@ -161,7 +161,7 @@ def test_the_launcher_of_hydra(run_of, overrides, at_once):
         assert launcher.poll() is None, launcher.communicate()[0]
         assert time.monotonic() - begun < 120
         time.sleep(0.05)
-    (job,) = (job for job, state in slurm.in_queue().items() if state == "RUNNING")
+    (job,) = (job for job, state in slurm.queued_jobs().items() if state == "RUNNING")
     slurm_says("scancel", "--signal=USR2", job)
     told = launcher.communicate(timeout=200)[0]
     assert launcher.returncode == 1, told
@@ -193,11 +193,11 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(tables_py, node, 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    before = slurm.in_queue().keys()
+    before = slurm.queued_jobs().keys()
     with monkeypatch.context() as patched:
         patched.setattr(slurm, "_watch", interrupted)
         assert tables_py() == 130
-    (job,) = slurm.in_queue().keys() - before
+    (job,) = slurm.queued_jobs().keys() - before
     number = job.partition("_")[0]
     assert capsys.readouterr().out.startswith(
         f"submitted 1 runs as job {number}\n"
@@ -217,15 +217,15 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(tables_py, node, 
 
 
 def test_settings():
-    known = slurm.settings_of(["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=5"])
+    known = slurm.launcher_settings(["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=5"])
     assert (known["partition"], known["timeout_min"], known["max_num_timeout"]) == ("gpu", 5, 100)
     with pytest.raises(UserError, match=r"no such key: hydra.launcher.partitoin; did you mean 'partition'\?"):
-        slurm.settings_of(["hydra.launcher.partitoin=gpu"])
+        slurm.launcher_settings(["hydra.launcher.partitoin=gpu"])
 
 
 def test_no_slurm_here(run_of, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="there is no SLURM here: squeue is not found"):
-        start([run_of()], launcher="slurm")
+        train_missing([run_of()], launcher="slurm")
     with pytest.raises(UserError, match="a time limit is for this machine"):
-        start([run_of()], launcher="slurm", time_limit=5)
+        train_missing([run_of()], launcher="slurm", time_limit=5)

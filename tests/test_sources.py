@@ -14,7 +14,7 @@ from scipy.io import loadmat, savemat
 
 from lls.data.download import fetch, published
 from lls.data.download.layouts import wnids_of
-from lls.data.sources import find
+from lls.data.sources import find_source
 from lls.errors import UserError
 
 FILES = [name for name in archives.NAMES if name not in published.TORCHVISION]
@@ -34,7 +34,7 @@ def offline(monkeypatch):
         raise urllib.error.URLError("no network here")
 
     monkeypatch.setattr(fetch, "urlopen", urlopen)
-    monkeypatch.setattr(fetch, "WAITS", ())
+    monkeypatch.setattr(fetch, "RETRY_DELAYS_SECONDS", ())
 
 
 @pytest.mark.parametrize("name", published.COUNTS)
@@ -43,7 +43,7 @@ def test_a_yaml_has_the_published_number_of_classes(name):
 
 
 def source(name, folder, *overrides):
-    return find(archives.dataset(name, *overrides), folder)
+    return find_source(archives.dataset(name, *overrides), folder)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from lls.config.compose import compose
 from lls.device import ComputeSettings, has_triton, resolve_compute, set_precision
 from lls.networks.models import lenet
 from lls.training import cuda_graph
-from lls.training.build import build_method, step_of
+from lls.training.build import build_method, build_step
 from lls.training.checkpoint import Saver, _on_cpu
-from lls.training.cuda_graph import Recorded, _Tape
+from lls.training.cuda_graph import CUDAGraphStep, _CapturedGraph
 from lls.training.step import Step
 
 B, K = 16, 10
@@ -81,14 +81,14 @@ def fake_cuda(monkeypatch):
     given_back = []
     for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
         monkeypatch.setattr(torch._C, name, lambda *_, name=name: given_back.append(name))
-    plain = Recorded._play
+    plain = CUDAGraphStep._play
 
     def play(self, tape):
-        if not self.method.static:
+        if not self.method.cuda_graph_safe:
             raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
         Graph.recording.work = lambda: plain(self, tape)
 
-    monkeypatch.setattr(Recorded, "_play", play)
+    monkeypatch.setattr(CUDAGraphStep, "_play", play)
     return given_back
 
 
@@ -140,12 +140,12 @@ def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
 def test_a_recorded_step_is_the_step(method, mixed, fake_cuda):
     """Rates, weights and batches that change reach the recording; a method that is not static is not recorded."""
     _, want, weights = trained(Step, f"method={method}", mixed)
-    step, losses, recorded = trained(Recorded, f"method={method}", mixed)
+    step, losses, recorded = trained(CUDAGraphStep, f"method={method}", mixed)
     torch.testing.assert_close(losses, want, rtol=1e-5, atol=0)
     for ours, exact in zip(recorded, weights, strict=True):
         torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
     assert step.works
-    played = [tape.graph is not None for tape in step.tapes.values()]
+    played = [captured.graph is not None for captured in step.graphs.values()]
     assert any(played) == ("topn" not in method)  # which gathers for an epoch, and has too few steps after it
 
 
@@ -155,8 +155,8 @@ def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
 
     _, want, _ = trained(Step)
     asked = []
-    monkeypatch.setattr(LLS, "static", property(lambda self: asked.append(1) or len(asked) != 5))
-    step, losses, _ = trained(Recorded)
+    monkeypatch.setattr(LLS, "cuda_graph_safe", property(lambda self: asked.append(1) or len(asked) != 5))
+    step, losses, _ = trained(CUDAGraphStep)
     assert losses == pytest.approx(want, rel=1e-5)
     assert not step.works
     said = capsys.readouterr().out
@@ -171,15 +171,17 @@ def test_a_recording_that_did_end_is_let_go(fake_cuda, monkeypatch):
     def refuses(*_):
         raise RuntimeError("not currently recording to mempool_id")
 
-    asked, before = [], len(cuda_graph._unended)
+    asked, before = [], len(cuda_graph._failed_captures)
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", refuses)
-    monkeypatch.setattr(LLS, "static", property(lambda self: asked.append(1) or len(asked) != 5))
-    trained(Recorded)
+    monkeypatch.setattr(LLS, "cuda_graph_safe", property(lambda self: asked.append(1) or len(asked) != 5))
+    trained(CUDAGraphStep)
     assert not fake_cuda
-    assert len(cuda_graph._unended) == before
+    assert len(cuda_graph._failed_captures) == before
 
 
-@pytest.mark.parametrize(("first", "then"), [(Recorded, Step), (Step, Recorded), (Recorded, Recorded)])
+@pytest.mark.parametrize(
+    ("first", "then"), [(CUDAGraphStep, Step), (Step, CUDAGraphStep), (CUDAGraphStep, CUDAGraphStep)]
+)
 def test_a_checkpoint_goes_on_in_either_way(first, then, fake_cuda, tmp_path):
     """The recorded step's rate is a tensor, on the GPU, and is part of the optimizer's state."""
 
@@ -206,7 +208,7 @@ def test_a_checkpoint_goes_on_in_either_way(first, then, fake_cuda, tmp_path):
 
 def test_a_teacher_never_takes_a_recorded_batch_for_the_last_one():
     x, labels = next(batches(1))
-    tape = _Tape(x, labels)
+    tape = _CapturedGraph(x, labels)
     tape.load(x, labels)
     (first, _), (second, _) = tape.inputs(), tape.inputs()
     assert first is not second
@@ -322,7 +324,7 @@ def test_a_recorded_step_is_the_step_on_a_gpu(method):
         torch.manual_seed(0)
         device = torch.device("cuda")
         set_precision("fp32", device)
-        step = step_of(
+        step = build_step(
             cfg, lenet(K, 1, 32), method_of(f"method={method}"), ComputeSettings("fp32", False, graph), device
         )
         losses = []
@@ -337,7 +339,7 @@ def test_a_recorded_step_is_the_step_on_a_gpu(method):
     (_, want), (step, losses) = run(False), run(True)
     assert losses == pytest.approx(want, rel=1e-3)
     assert step.works
-    assert [tape.graph is not None for tape in step.tapes.values()] == [True, True]
+    assert [captured.graph is not None for captured in step.graphs.values()] == [True, True]
 
 
 @pytest.mark.gpu
@@ -357,7 +359,7 @@ def test_a_recorded_step_draws_what_the_step_draws():
             losses.append(step.measures().loss)
         return losses, torch.cuda.get_rng_state(device)
 
-    (want, state), (losses, recorded) = run(Step), run(Recorded)
+    (want, state), (losses, recorded) = run(Step), run(CUDAGraphStep)
     assert losses == pytest.approx(want, rel=1e-4)
     assert len(set(losses)) == len(losses)
     assert torch.equal(state, recorded)
@@ -375,7 +377,7 @@ def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
     device = torch.device("cuda")
     net = lenet(K, 1, 32).to(device)
     net.neck.append(torch.nn.Dropout(0.1))
-    step, before = Recorded(net, Waits(K), torch.optim.SGD(net.parameters(), lr=0.1)), torch.cuda.current_stream()
+    step, before = CUDAGraphStep(net, Waits(K), torch.optim.SGD(net.parameters(), lr=0.1)), torch.cuda.current_stream()
     for x, labels in batches(8):
         step(x.to(device), [(y.to(device), w) for y, w in labels])
     assert not step.works
@@ -384,8 +386,8 @@ def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
     assert capsys.readouterr().out.startswith("no CUDA graph of this run")
 
     torch.cuda.empty_cache()  # which PyTorch refuses while something is recorded
-    after = Recorded(lenet(K, 1, 32).to(device), method_of("method=ls"), torch.optim.SGD(net.parameters(), lr=0.1))
+    after = CUDAGraphStep(lenet(K, 1, 32).to(device), method_of("method=ls"), torch.optim.SGD(net.parameters(), lr=0.1))
     for x, labels in batches(8):
         after(x.to(device), [(y.to(device), w) for y, w in labels])
     assert after.works
-    assert all(tape.graph is not None for tape in after.tapes.values())
+    assert all(captured.graph is not None for captured in after.graphs.values())

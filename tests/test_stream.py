@@ -12,9 +12,9 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from lls.config.compose import compose
-from lls.data.image_store import Store, decode, make_store
-from lls.data.loaders import feed
-from lls.data.sources import find
+from lls.data.image_store import ImageStore, decode, make_store
+from lls.data.loaders import make_loaders
+from lls.data.sources import find_source
 from lls.data.streaming import StreamedTest, StreamedTrain, geometry
 from lls.errors import UserError
 from lls.training.checkpoint import load
@@ -52,7 +52,7 @@ def images(root, tmp_path):
 
         def fed(*overrides, of=root):
             cfg = config(of, tmp_path, *overrides)
-            return stack.enter_context(feed(cfg, find(cfg.dataset, tmp_path), torch.device("cpu")))
+            return stack.enter_context(make_loaders(cfg, find_source(cfg.dataset, tmp_path), torch.device("cpu")))
 
         yield fed
 
@@ -64,15 +64,15 @@ def pixels(x):
 def test_large_images_are_streamed_and_small_ones_are_not(images):
     streamed = images()
     assert isinstance(streamed.train(), StreamedTrain)
-    assert isinstance(streamed.plain("test"), StreamedTest)
+    assert isinstance(streamed.eval_batches("test"), StreamedTest)
     resident = images("dataset.size=64")
-    assert next(iter(resident.plain("test")))[0].shape == (12, 3, 64, 64)
+    assert next(iter(resident.eval_batches("test")))[0].shape == (12, 3, 64, 64)
     assert resident.classes == streamed.classes == list(CLASSES)
 
 
 @pytest.mark.parametrize("keep_aspect", ["true", "false"])
 def test_test_images_are_torchvisions_resize_and_centre_crop(images, root, keep_aspect):
-    test = images("dataset.resize=90", f"dataset.keep_aspect={keep_aspect}").plain("test")
+    test = images("dataset.resize=90", f"dataset.keep_aspect={keep_aspect}").eval_batches("test")
     ((x, y),) = test
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert y.tolist() == [c for c in range(4) for _ in range(3)]
@@ -123,8 +123,8 @@ def test_an_epoch_has_every_image_at_most_once_and_labels_that_fit(images):
 def test_the_workers_end_with_the_with(root, tmp_path):
     cfg = config(root, tmp_path, "machine.workers=1")
     others = set(multiprocessing.active_children())
-    with feed(cfg, find(cfg.dataset, tmp_path), torch.device("cpu")) as images:
-        train, test = images.train(), images.plain("test")
+    with make_loaders(cfg, find_source(cfg.dataset, tmp_path), torch.device("cpu")) as images:
+        train, test = images.train(), images.eval_batches("test")
         next(train.epoch(0)), list(test)
         assert len(set(multiprocessing.active_children()) - others) == 2
         train.close()
@@ -162,10 +162,10 @@ def test_pixels_are_altered_before_they_are_normalised(images):
 def test_subsets(images):
     half = images("dataset.subset=classes", "train.batch_size=2")
     assert half.classes == ["ant", "bee"]
-    assert [y.tolist() for _, y in half.plain("train")] == [[0] * 6 + [1] * 6]
+    assert [y.tolist() for _, y in half.eval_batches("train")] == [[0] * 6 + [1] * 6]
     half = images("dataset.subset=samples", "train.batch_size=2")
-    assert [y.bincount().tolist() for _, y in half.plain("train")] == [[3, 3, 3, 3]]
-    assert len(half.plain("test").y) == 12
+    assert [y.bincount().tolist() for _, y in half.eval_batches("train")] == [[3, 3, 3, 3]]
+    assert len(half.eval_batches("test").y) == 12
 
 
 # -- the store ---------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_subsets(images):
 def test_the_store_gives_the_same_pixels(images, how):
     plain, stored = (images(f"machine.cache={cache}", *how) for cache in ("false", "true"))
     for split in ("train", "test"):
-        for (a, _), (b, _) in zip(plain.plain(split), stored.plain(split), strict=True):
+        for (a, _), (b, _) in zip(plain.eval_batches(split), stored.eval_batches(split), strict=True):
             assert torch.equal(a, b)
     for (a, u), (b, v) in zip(plain.train().epoch(3), stored.train().epoch(3), strict=True):
         assert torch.equal(a, b)
@@ -194,9 +194,9 @@ def test_the_store_is_made_once_and_again_when_the_files_change(root, tmp_path, 
     make_store(tmp_path / "s", paths, [32, 32], 3, "one")
     monkeypatch.setattr("lls.data.image_store.decode", lambda *_: torch.zeros(3, 40, 40, dtype=torch.uint8))
     make_store(tmp_path / "s", paths, [32, 32], 3, "one")
-    assert Store(tmp_path / "s")[0].any()
+    assert ImageStore(tmp_path / "s")[0].any()
     make_store(tmp_path / "s", paths, [32, 32], 3, "two")
-    assert not Store(tmp_path / "s")[0].any()
+    assert not ImageStore(tmp_path / "s")[0].any()
 
 
 def test_a_store_that_was_not_finished_is_no_store(root, tmp_path):
@@ -205,7 +205,7 @@ def test_a_store_that_was_not_finished_is_no_store(root, tmp_path):
     (tmp_path / "s" / "index.json").unlink()
     (tmp_path / "s" / "pixels.bin").write_bytes(b"half")
     make_store(tmp_path / "s", paths, 32, 3, "one")
-    store = Store(tmp_path / "s")
+    store = ImageStore(tmp_path / "s")
     assert len(store) == 12
     assert torch.equal(store[8], F.resize(decode(paths[8], 3), 32))
     assert store[0].shape == (3, 32, 42)
@@ -268,7 +268,7 @@ def test_an_unreadable_image_is_one_line_that_names_it(images, root, tmp_path, h
         {"empty": b"", "no image": b"no image", "truncated": whole[: len(whole) // 2], "16 bits": deep.getvalue()}[how]
     )
     with pytest.raises(UserError, match=r"bee/2\.jpg can't be read as an image") as refused:
-        list(streamed.plain("train"))
+        list(streamed.eval_batches("train"))
     assert "\n" not in str(refused.value)
 
 

@@ -23,11 +23,11 @@ from lls.paper.tables import cost, declaration, load, names, runs_of
 from lls.paper.tables.declaration import PAPER
 from lls.paper.tables.mirror import mirror
 from lls.paper.tables.plan import plan
-from lls.paper.tables.render import ranks, render, text_of, title
+from lls.paper.tables.render import format_cell, ranks, render, title
 from lls.paper.tables.results import finished, stale, tracked
-from lls.paper.tables.values import Value, differences, values_of
+from lls.paper.tables.values import Value, differences, table_values
 from lls.runs.planned import run_of
-from lls.runs.run import identity, needs
+from lls.runs.run import identity, teacher_run
 from lls.training.execute import execute
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,22 +126,22 @@ def test_the_nine_tables_are_280_runs_of_which_23_teach(tables):
         ids = {run.id for run in runs_of([table])}
         new[name], before = len(ids - before), before | ids
     assert list(new.values()) == [32, 37, 90, 32, 40, 17, 16, 16, 0]
-    assert len({teacher.id for run in runs if (teacher := needs(run))}) == 23
+    assert len({teacher.id for run in runs if (teacher := teacher_run(run))}) == 23
 
 
 def test_a_teacher_comes_before_its_students(tables):
     runs = runs_of(tables.values())
     place = {run.id: i for i, run in enumerate(runs)}
-    taught = [run for run in runs if needs(run)]
+    taught = [run for run in runs if teacher_run(run)]
     assert len(taught) == 50
-    assert all(place[needs(run).id] < place[run.id] for run in taught)
+    assert all(place[teacher_run(run).id] < place[run.id] for run in taught)
     assert [run.id for run in runs_of(tables.values())] == [run.id for run in runs]
 
 
 def test_figures_are_trained_by_the_same_overrides(tables_py, tmp_path, monkeypatch):
     """`run figures` trains no table; the weights that a figure needs are asked for."""
     started = {}
-    monkeypatch.setattr("lls.launch.start.start", lambda runs, **keys: started.update(keys, runs=runs) or [])
+    monkeypatch.setattr("lls.launch.start.train_missing", lambda runs, **keys: started.update(keys, runs=runs) or [])
     status, out, _ = tables_py("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2")
     assert (status, out, started["jobs"]) == (0, "", 2)
     assert len(started["runs"]) == 37
@@ -156,12 +156,12 @@ def test_planned_runs_are_what_train_py_composes(tables):
     cells = [(cell, i) for table in tables.values() for cell in table.cells.values() for i in range(len(cell.runs))]
     for cell, i in cells[::15]:
         run = cell.runs[i]
-        ours = composition.composed([*cell.overrides, f"seed={run.cfg.seed}"])
+        ours = composition.compose_with_hydra([*cell.overrides, f"seed={run.cfg.seed}"])
         assert identity(ours) == run.id
         assert OmegaConf.to_container(ours, resolve=True) == OmegaConf.to_container(run.cfg, resolve=True)
         assert OmegaConf.is_struct(run.cfg)
-        if teacher := needs(run):
-            assert needs(run).id == teacher.id
+        if teacher := teacher_run(run):
+            assert teacher_run(run).id == teacher.id
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_planned_runs_are_what_train_py_composes(tables):
     ],
 )
 def test_assembled_is_what_hydra_composes(overrides):
-    assembled, hydras = compose(overrides), composition.composed(overrides)
+    assembled, hydras = compose(overrides), composition.compose_with_hydra(overrides)
     assert OmegaConf.to_yaml(assembled) == OmegaConf.to_yaml(hydras)
     assert OmegaConf.is_struct(assembled)
 
@@ -202,8 +202,8 @@ def test_methods_follow_network_and_data(tables):
     assert (tiny.method.lam, tiny.network.pool, cifar.method.lam, cifar.network.pool) == (1.0, "global", 0.1, "2x2")
     for column in ("ImageNet100", "FMNIST"):
         student = tables["7"].cells["LLS-ST", column].runs[0]
-        assert (student.cfg.dataset.subset, needs(student).cfg.dataset.subset) == ("classes", None)
-    assert needs(tables["5"].cells["LS", "CUB-200 R101→MV2"].runs[0]).id.startswith("cub200-resnet101-ls-")
+        assert (student.cfg.dataset.subset, teacher_run(student).cfg.dataset.subset) == ("classes", None)
+    assert teacher_run(tables["5"].cells["LS", "CUB-200 R101→MV2"].runs[0]).id.startswith("cub200-resnet101-ls-")
 
 
 def test_overrides_of_a_table_win_and_name_its_files():
@@ -273,7 +273,7 @@ def test_commands_are_the_runs(tables_py, tables):
     assert lines
     for line in lines:
         command = shlex.split(line[line.index("python train.py") :])[2:]
-        assert identity(composition.composed(command)) == line.split()[0]
+        assert identity(composition.compose_with_hydra(command)) == line.split()[0]
 
 
 def test_plan_tells_done_partial_and_to_do(tables_py, tmp_path):
@@ -313,7 +313,7 @@ def test_the_rate_is_measured_once_on_each_machine(tmp_path, monkeypatch):
     measured = iter([cost.Rate("slow", 1e9), cost.Rate("fast", 1e12)])
     monkeypatch.setattr(cost, "_measure", lambda: next(measured))
     assert [cost.rate().device, cost.rate().device] == ["slow", "slow"]
-    monkeypatch.setattr(host, "processor", lambda: "another")
+    monkeypatch.setattr(host, "processor_name", lambda: "another")
     assert [cost.rate().device, cost.rate().device] == ["fast", "fast"]
 
 
@@ -388,7 +388,7 @@ def test_equal_when_printed_is_equal_and_lower_can_be_better():
         cells[row, "SVHN LeNet ECE"] = Value({0: value}, (), 1, ())
     places = {row: rank for (row, _), rank in ranks(table, cells).items()}
     assert places == {"LLS": 1, "LS": 1, "OLS": 2}
-    assert text_of(cells["Zipf", "SVHN LeNet ECE"], 2) == "·"
+    assert format_cell(cells["Zipf", "SVHN LeNet ECE"], 2) == "·"
 
 
 def test_minutes_are_paired(tmp_path):
@@ -396,10 +396,10 @@ def test_minutes_are_paired(tmp_path):
     seconds = {"onehot": [0.1, 0.2, 0.1], "ls": [0.1, 0.2, 0.1], "lls": [0.11, 0.21, 0.11]}
     (tmp_path / "timing").mkdir()
     (tmp_path / "timing" / "tinyimagenet-resnet18.json").write_text(json.dumps({"seconds_of_a_step": seconds}))
-    found = {d.column: d for d in differences(table, values_of(table, finished))}
+    found = {d.column: d for d in differences(table, table_values(table, finished))}
     minutes = found["R18 minutes"]
     assert minutes.mean == pytest.approx(0.01 * 1562 * 100 / 60)
-    assert minutes.half == pytest.approx(0, abs=1e-9)
+    assert minutes.ci_halfwidth == pytest.approx(0, abs=1e-9)
     assert minutes.pairs == 3
     assert f"{found['R18 parameters'].percent:.3f}" == "0.345"
 
@@ -455,7 +455,7 @@ def test_fashionmnist_with_a_lenet_is_rendered_from_tracked_runs(monkeypatch):
     """Five methods, three seeds, budget 0.05, said in the title."""
     monkeypatch.chdir(ROOT)
     table = load("3-fashionmnist-lenet")
-    values = values_of(table, tracked)
+    values = table_values(table, tracked)
     assert [len(value.values) for value in values.values()] == [3] * 5
     text = (ROOT / "outputs" / "tables" / "3-fashionmnist-lenet.md").read_text()
     assert text.startswith("# Table 3 with columns=FMNIST, network=lenet, budget=0.05: ")

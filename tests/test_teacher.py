@@ -9,7 +9,7 @@ import lls
 from lls.config.compose import compose
 from lls.errors import UserError
 from lls.qmatrix import QMatrix
-from lls.runs.run import Run, identity, needs, teacher_of
+from lls.runs.run import Run, identity, teacher_config, teacher_run
 from lls.training.checkpoint import load
 from lls.training.execute import execute
 
@@ -24,15 +24,15 @@ def test_a_teacher_is_the_run_that_one_would_start_by_hand():
     student = compose(["dataset=cifar100", "network=resnet18", "method=kd", "seed=3", "budget=0.1", "train.lr=0.2",
                        "method.teacher.network=resnet34", "method.teacher.method=lls"])  # fmt: skip
     by_hand = compose(["dataset=cifar100", "network=resnet34", "method=lls", "seed=3", "budget=0.1", "train.lr=0.2"])
-    assert identity(teacher_of(student)) == identity(by_hand)
+    assert identity(teacher_config(student)) == identity(by_hand)
 
 
 def test_a_teachers_own_keys():
     own = "method.teacher.overrides=['method.alpha=0.3','train.epochs=9']"
     student = compose(["method=kd", "method.teacher.method=lls", "method.teacher.seed=7", own])
     by_hand = compose(["method=lls", "method.alpha=0.3", "train.epochs=9", "seed=7"])
-    assert identity(teacher_of(student)) == identity(by_hand)
-    assert teacher_of(student).network.name == "lenet"
+    assert identity(teacher_config(student)) == identity(by_hand)
+    assert teacher_config(student).network.name == "lenet"
 
 
 @pytest.mark.parametrize(
@@ -46,29 +46,29 @@ def test_a_teachers_own_keys():
 def test_a_teacher_of_the_same_architecture_has_all_of_it(keys):
     data = "dataset=tinyimagenet"
     student = compose([data, *keys, "method=tfkd_self"])
-    assert identity(teacher_of(student)) == identity(compose([data, *keys, "method=onehot"]))
+    assert identity(teacher_config(student)) == identity(compose([data, *keys, "method=onehot"]))
     other = compose([data, *keys, "method=kd", "method.teacher.network=resnet34"])
-    assert identity(teacher_of(other)) == identity(compose([data, "network=resnet34", "method=onehot"]))
+    assert identity(teacher_config(other)) == identity(compose([data, "network=resnet34", "method=onehot"]))
     own = compose([data, *keys, "method=kd", "method.teacher.overrides=['network.weights=w.pth']"])
-    assert teacher_of(own).network.weights == "w.pth"
+    assert teacher_config(own).network.weights == "w.pth"
 
 
 def test_who_needs_whom():
-    assert needs(run_of("method=lls")) is None
-    assert needs(run_of("method=lls_st", "method.q=some.safetensors")) is None
-    self_taught = needs(run_of("method=tfkd_self", "network=resnet18"))
+    assert teacher_run(run_of("method=lls")) is None
+    assert teacher_run(run_of("method=lls_st", "method.q=some.safetensors")) is None
+    self_taught = teacher_run(run_of("method=tfkd_self", "network=resnet18"))
     assert (self_taught.cfg.method.name, self_taught.cfg.network.name) == ("onehot", "resnet18")
-    half = needs(run_of("method=lls_st", "dataset.subset=samples"))
+    half = teacher_run(run_of("method=lls_st", "dataset.subset=samples"))
     assert (half.cfg.method.name, half.cfg.dataset.subset) == ("lls", None)
-    assert needs(run_of("method=kd", "dataset.subset=classes")).cfg.dataset.subset == "classes"
+    assert teacher_run(run_of("method=kd", "dataset.subset=classes")).cfg.dataset.subset == "classes"
 
 
 def test_the_teacher_is_trained_once_and_reused(overrides, capsys):
     """The command of the README: the teacher, then the student; a second student finds the teacher."""
     first = run_of("method=kd", "method.teacher.method=lls", *SHORT, *overrides)
     second = run_of("method=kd", "method.teacher.method=lls", "method.beta=0.5", *SHORT, *overrides)
-    teacher = needs(first)
-    assert teacher.id == needs(second).id
+    teacher = teacher_run(first)
+    assert teacher.id == teacher_run(second).id
 
     execute(first)
     said = capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_the_students_numbers_do_not_depend_on_who_trained_the_teacher(overrides
     """Trained on the way or long before, and the student with Mixup, which draws random numbers."""
     what = ["method=kd", "augment=mixup", *SHORT]
     apart = run_of(*what, *overrides, f"machine.output={tmp_path}/apart")
-    execute(needs(apart))
+    execute(teacher_run(apart))
     together = run_of(*what, *overrides, f"machine.output={tmp_path}/together")
     results = [execute(run) for run in (apart, together)]
     assert results[0]["loss"] == results[1]["loss"]
@@ -100,7 +100,7 @@ def test_the_students_numbers_do_not_depend_on_who_trained_the_teacher(overrides
 
 def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
     student = run_of("method=kd", *SHORT, *overrides)
-    teacher = needs(student)
+    teacher = teacher_run(student)
     nll = execute(teacher)["nll"]
     (teacher.folder / "last.pt").unlink()
     execute(student)
@@ -109,7 +109,7 @@ def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
 
     # Q is enough for a substitute teacher: git tracks it, and not the weights
     student = run_of("method=lls_st", *SHORT, *overrides)
-    teacher = needs(student)
+    teacher = teacher_run(student)
     execute(teacher)
     (teacher.folder / "last.pt").unlink()
     capsys.readouterr()
@@ -123,7 +123,7 @@ def test_the_teacher_answers_in_eval_mode_and_without_gradient(overrides):
 
     few = ["network=resnet18", "dataset.size=8", "dataset.subset=samples", "train.batch_size=512"]
     student = run_of("method=kd", *few, "train.epochs=1", *overrides)
-    execute(needs(student))
+    execute(teacher_run(student))
     teach = teacher_inputs(student, [str(d) for d in range(10)], torch.device("cpu"))
     x = torch.randn(4, 1, 8, 8, requires_grad=True)
     logits = teach(x)
@@ -147,8 +147,8 @@ def test_a_teacher_that_fails(overrides):
 
 def test_a_teacher_whose_weights_are_broken(overrides):
     student = run_of("method=kd", *SHORT, *overrides)
-    execute(needs(student))
-    (needs(student).folder / "last.pt").write_bytes(b"broken")
+    execute(teacher_run(student))
+    (teacher_run(student).folder / "last.pt").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"last.pt can't be read \(.*\); remove it"):
         execute(student)
 

@@ -322,7 +322,7 @@ def test_no_synchronisation_inside_an_epoch(overrides, monkeypatch):
     """Reading a number off the device is what makes the host wait for it: twice an epoch for the measures, once for
     the loss, however many steps there are."""
     calls = []
-    monkeypatch.setattr("lls.training.loop.outcome", lambda *_: {})  # which searches, and reads as it goes
+    monkeypatch.setattr("lls.training.loop.final_result", lambda *_: {})  # which searches, and reads as it goes
     monkeypatch.setattr(Run, "finish", lambda *_: None)
     for name in ("item", "__float__", "__int__", "__bool__", "cpu", "tolist", "numpy", "nonzero"):
         original = getattr(torch.Tensor, name)
@@ -387,7 +387,7 @@ def test_no_synchronisation_inside_an_epoch_on_a_gpu(overrides, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is Linux's")
 def test_a_full_disk_is_one_line_and_keeps_what_was_saved(overrides, monkeypatch):
-    run, write, full = run_of("train.epochs=3", *overrides), checkpoint.write_whole, []
+    run, write, full = run_of("train.epochs=3", *overrides), checkpoint.write_atomic, []
 
     def fills(path, fill):
         if path.name == "last.pt" and len(full) == 1:
@@ -395,7 +395,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_saved(overrides, monkeypatch
         full.append(1) if path.name == "last.pt" else None
         write(path, fill)
 
-    monkeypatch.setattr(checkpoint, "write_whole", fills)
+    monkeypatch.setattr(checkpoint, "write_atomic", fills)
     with pytest.raises(UserError, match=r"no space left on the disk; epoch 1 is kept, and the same command goes on"):
         execute(run)
     monkeypatch.undo()

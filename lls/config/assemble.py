@@ -30,7 +30,7 @@ def options(group: str) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
 
 
-def parse(overrides: Sequence[str]) -> list[Override]:
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Hydra's reading of overrides. UserError for one that can't be read."""
     return [_parsed(text) for text in overrides]
 
@@ -44,7 +44,7 @@ def _parsed(text: str) -> Override:
         raise UserError(f"{text!r} cannot be read: {help}") from None
 
 
-def composed(overrides: list[str]) -> DictConfig:
+def compose_with_hydra(overrides: list[str]) -> DictConfig:
     """What Hydra itself composes of these overrides. UserError where it refuses them."""
     running = GlobalHydra.instance().hydra  # of hydra.main, under which a teacher's configuration is composed
     GlobalHydra.instance().clear()
@@ -57,7 +57,7 @@ def composed(overrides: list[str]) -> DictConfig:
         GlobalHydra.instance().hydra = running
 
 
-def assembled(parsed: list[Override]) -> DictConfig:
+def assemble(parsed: list[Override]) -> DictConfig:
     """What Hydra composes of these overrides, put together from options that it composed once each: a table's hundreds
     of configurations differ in which options they choose and in a few values. UserError where Hydra refuses them."""
     choices = {override.key_or_group: override.value() for override in parsed if override.key_or_group in GROUPS}
@@ -67,7 +67,7 @@ def assembled(parsed: list[Override]) -> DictConfig:
     )
     chosen = _chosen(tuple(choices.items())) if plain and len(choices) + len(values) == len(parsed) else None
     if chosen is None:
-        return composed([override.input_line for override in parsed])
+        return compose_with_hydra([override.input_line for override in parsed])
     cfg = pickle.loads(chosen)
     try:
         for override in values:
@@ -93,7 +93,7 @@ def _chosen(choices: tuple[tuple[str, str], ...]) -> bytes | None:
 @cache
 def _tree(*choice: str) -> dict:
     """What Hydra composes of an option, or of none: interpolations are still there."""
-    return OmegaConf.to_container(composed([*choice]), resolve=False)
+    return OmegaConf.to_container(compose_with_hydra([*choice]), resolve=False)
 
 
 @cache
@@ -111,7 +111,7 @@ def _section(group: str, option: str) -> dict | None:
     return section if chosen == default else None
 
 
-def resolved(cfg: DictConfig) -> dict:
+def resolve(cfg: DictConfig) -> dict:
     """As plain dicts, every interpolation replaced by its value; UserError where there is none."""
     try:
         return OmegaConf.to_container(cfg, resolve=True)
@@ -121,16 +121,16 @@ def resolved(cfg: DictConfig) -> dict:
         raise UserError(one_line(error)) from None
 
 
-def flattened(tree: dict, path: str = "") -> dict[str, object]:
+def flatten(tree: dict, path: str = "") -> dict[str, object]:
     """{'train': {'lr': 0.1}} -> {'train': {...}, 'train.lr': 0.1}: sections are keys too."""
     flat = {}
     for name, value in tree.items():
         flat[path + name] = value
         if isinstance(value, dict):
-            flat |= flattened(value, f"{path}{name}.")
+            flat |= flatten(value, f"{path}{name}.")
     return flat
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as one would type it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -11,14 +11,14 @@ from functools import cache
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config.assemble import CONFIGS, GROUPS, assembled, flattened, options, parse, resolved, shown
+from lls.config.assemble import CONFIGS, GROUPS, assemble, flatten, format_value, options, parse_overrides, resolve
 from lls.config.ranges import check_ranges
 from lls.errors import UserError
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """The configuration that `python train.py *overrides` runs. Raises UserError where that would refuse."""
-    parsed = parse(overrides)
+    parsed = parse_overrides(overrides)
     for override in parsed:
         if override.is_sweep_override():
             raise UserError(
@@ -27,14 +27,14 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     return _check(parsed)
 
 
-def changed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def with_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """A configuration with other values of keys that it has. Raises UserError for any that make no sense."""
     own = OmegaConf.to_container(cfg, resolve=True)
     new = OmegaConf.create(own)
-    for override in parse(overrides):
+    for override in parse_overrides(overrides):
         if override.is_sweep_override() or override.is_delete():
             raise UserError(f"{override.input_line}: one value, as in key=value")
-        if override.key_or_group not in (known := flattened(own)):
+        if override.key_or_group not in (known := flatten(own)):
             raise _unknown(override.key_or_group, list(known))
         OmegaConf.update(new, override.key_or_group, override.value())
     plain = OmegaConf.to_container(new)
@@ -43,7 +43,7 @@ def changed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return new
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean ...?', or nothing where no known word is near. A key's last part alone finds the whole key."""
     known = list(known)
     for key in known:
@@ -56,7 +56,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 # -- the check -------------------------------------------------------------------------------------------------------
 
 
-DECIDED = ("dataset.source", "network.family")  # by the option, as are the names
+FIXED_KEYS = ("dataset.source", "network.family")  # by the option, as are the names
 TEXT_OR_LIST = ("method.terms",)
 AUTO_OR_BOOL = ("machine.compile", "machine.graph")
 OR_NULL = ("network.weights", "dataset.pretrained", "dataset.crop", "dataset.resize", "dataset.keep_aspect")
@@ -72,23 +72,23 @@ def _check(parsed: list[Override]) -> DictConfig:
             option = override.value()
             if option not in options(key):
                 known = options(key)
-                hint = nearest(str(option).lower(), known)
+                hint = did_you_mean(str(option).lower(), known)
                 raise UserError(f"{key}={option}: no such {key}{hint} (there are: {', '.join(known)})")
             choices.append(f"{key}={option}")
         elif not key.startswith(("hydra.", "hydra/")):
             values.append(override)
 
     schema = _schema(tuple(choices))
-    keys = list(flattened(schema))
+    keys = list(flatten(schema))
     for override in values:
         key = override.key_or_group
         if override.package is not None or key not in keys:
             raise _unknown(key, keys)
-        if key in DECIDED or (key.endswith(".name") and key.count(".") == 1):
+        if key in FIXED_KEYS or (key.endswith(".name") and key.count(".") == 1):
             raise UserError(f"{override.input_line}: {key} is decided by {key.partition('.')[0]}=...")
-    cfg = assembled(parsed)
-    plain = resolved(cfg)
-    if missing := [key for key, value in flattened(plain).items() if value == "???"]:
+    cfg = assemble(parsed)
+    plain = resolve(cfg)
+    if missing := [key for key, value in flatten(plain).items() if value == "???"]:
         raise UserError(f"{min(missing)}=???: needs a value")
     if nameless := [group for group in GROUPS if "name" not in plain[group]]:
         raise UserError(f"{nameless[0]}: its yaml in {CONFIGS.name}/{nameless[0]} has no key name")
@@ -104,7 +104,7 @@ def _unknown(key: str, keys: list[str]) -> UserError:
         match = difflib.get_close_matches(name, there, n=1, cutoff=0.6)
         hint = f"; did you mean {there[match[0]]!r}?" if match else f"; {section} has: {', '.join(there)}"
     else:
-        hint = nearest(key, (*keys, *GROUPS))
+        hint = did_you_mean(key, (*keys, *GROUPS))
     return UserError(f"no such key: {key}{hint} (the same command with --help lists those of its choice)")
 
 
@@ -112,14 +112,14 @@ def _check_kinds(cfg: dict, schema: dict, path: str = "") -> None:
     for name, value in cfg.items():
         key = path + name
         if name not in schema:
-            raise _unknown(key, list(flattened(schema, path)))
+            raise _unknown(key, list(flatten(schema, path)))
         want = schema[name]
         if isinstance(want, dict):
             if not isinstance(value, dict):
-                raise UserError(f"{key}={value}: {key} has keys of its own: {', '.join(flattened(want, key + '.'))}")
+                raise UserError(f"{key}={value}: {key} has keys of its own: {', '.join(flatten(want, key + '.'))}")
             _check_kinds(value, want, key + ".")
         elif not _same_kind(key, value, want):
-            raise UserError(f"{key}={shown(value)}: must be {_kind(want)}, as {shown(want)} is")
+            raise UserError(f"{key}={format_value(value)}: must be {_kind(want)}, as {format_value(want)} is")
 
 
 def _same_kind(key: str, value: object, want: object) -> bool:
@@ -138,4 +138,4 @@ def _kind(value: object) -> str:
 
 @cache
 def _schema(choices: tuple[str, ...]) -> dict:
-    return resolved(assembled(parse(choices)))
+    return resolve(assemble(parse_overrides(choices)))

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable
 
-from lls.config.assemble import flattened, shown
+from lls.config.assemble import flatten, format_value
 from lls.errors import UserError
 
 
@@ -64,10 +64,10 @@ LARGE = ("crop", "resize", "keep_aspect", "resize_first")
 
 def check_ranges(cfg: dict) -> None:
     """Raise UserError for a value of a resolved configuration that is out of range."""
-    for key, value in flattened(cfg).items():
+    for key, value in flatten(cfg).items():
         holds, what = RANGES.get(key, (lambda _: True, ""))
         if not holds(value):
-            raise UserError(f"{key}={shown(value)}: must be {what}")
+            raise UserError(f"{key}={format_value(value)}: must be {what}")
     data, train = cfg["dataset"], cfg["train"]
     if train["nesterov"] and train["momentum"] == 0:
         raise UserError("train.nesterov=true: needs train.momentum above 0")
@@ -88,7 +88,7 @@ def _check_geometry(data: dict, machine: dict) -> None:
         raise UserError(f"dataset.size={data['size']}: {data['name']} is read in more than 64x64 only")
     if given and not large:
         raise UserError(
-            f"dataset.{given[0]}={shown(data[given[0]])}: is for images above 64x64; smaller ones are padded by "
+            f"dataset.{given[0]}={format_value(data[given[0]])}: is for images above 64x64; smaller ones are padded by "
             f"dataset.crop_padding and cropped (dataset.size={data['size']})"
         )
     if data["resize"] is not None and data["resize"] < data["size"]:

@@ -28,7 +28,7 @@ class Augmentation(NamedTuple):
 
 def none() -> Augmentation:
     """Nothing: every image stays as it is and keeps its label."""
-    return Augmentation(None, _unmixed)
+    return Augmentation(None, identity_mix)
 
 
 def cutout(length: int | None = None) -> Augmentation:
@@ -46,7 +46,7 @@ def cutout(length: int | None = None) -> Augmentation:
         first = centre.to(x.device, non_blocking=True)[..., None] - side // 2
         rows, columns = (_within(first[axis], side, of) for axis, of in enumerate((height, width)))
         outside = ~(rows[:, :, None] & columns[:, None, :])
-        return _unmixed(x * outside[:, None], y)  # masked_fill would not keep channels_last
+        return identity_mix(x * outside[:, None], y)  # masked_fill would not keep channels_last
 
     return Augmentation(None, mix)
 
@@ -71,12 +71,12 @@ def cutmix(alpha: float = 1.0, probability: float = 0.5) -> Augmentation:
 
     def mix(x: Tensor, y: Tensor) -> tuple[Tensor, list[tuple[Tensor, float]]]:
         if torch.rand(()).item() >= probability:
-            return _unmixed(x, y)
+            return identity_mix(x, y)
         height, width = x.shape[2:]
         cut = (1 - share()) ** 0.5 / 2
         (top, bottom), (left, right) = (
             (max(0, round(middle - cut * side)), min(side, round(middle + cut * side)))
-            for side, middle in ((height, _anywhere(height)), (width, _anywhere(width)))
+            for side, middle in ((height, random_coordinate(height)), (width, random_coordinate(width)))
         )
         other = _another_order(y)
         x = x.clone(memory_format=torch.preserve_format)
@@ -95,12 +95,12 @@ def randaugment(n: int = 2, m: int = 9) -> Augmentation:
         raise ValueError(f"n={n}: must be 1 or more")
     if not 0 <= m <= 30:
         raise ValueError(f"m={m}: must be at least 0 and at most 30")
-    from lls.data.randaugment import randomly_operated
+    from lls.data.randaugment import rand_augment
 
-    return Augmentation(lambda x: randomly_operated(x, n, m), _unmixed)
+    return Augmentation(lambda x: rand_augment(x, n, m), identity_mix)
 
 
-def _unmixed(x: Tensor, y: Tensor) -> tuple[Tensor, list[tuple[Tensor, float]]]:
+def identity_mix(x: Tensor, y: Tensor) -> tuple[Tensor, list[tuple[Tensor, float]]]:
     return x, [(y, 1.0)]
 
 
@@ -121,5 +121,5 @@ def _beta(alpha: float) -> Callable[[], float]:
     return lambda: distribution.sample().item()
 
 
-def _anywhere(side: int) -> float:
+def random_coordinate(side: int) -> float:
     return torch.rand(()).item() * side

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 
 from lls.data import fingerprint
 from lls.data.sources import Images, Source
-from lls.files import set_aside, write_whole
+from lls.files import quarantine, write_atomic
 
 TENSORS = ("train_x", "train_y", "test_x", "test_y")
 
 
-def load(dataset: DictConfig, folder: Path, source: Source) -> Images:
+def load_images(dataset: DictConfig, folder: Path, source: Source) -> Images:
     """The images of `source`, from the cache `folder/cache/` where it is there and up to date, else decoded into it.
 
     Processes that start together decode once. A folder that can't be written costs the decoding every time. A cache
@@ -37,7 +37,7 @@ def load(dataset: DictConfig, folder: Path, source: Source) -> Images:
                 metadata["files"] = fingerprint.of_files(source.files())
             tensors = {name: getattr(images, name).contiguous() for name in TENSORS}
             try:
-                write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+                write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata))
             except (OSError, SafetensorError) as error:
                 print(f"no cache of decoded images: {error}", flush=True)
         return images
@@ -60,5 +60,5 @@ def _read(path: Path, of_source: str) -> Images | None:
             raise ValueError("its pixels are not those that were written")
         return images._replace(content=content)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        set_aside(path, error)
+        quarantine(path, error)
         return None

@@ -43,28 +43,28 @@ def of_files(listing: "Listing") -> str:
 
 def cache_path(dataset: DictConfig, folder: Path) -> Path:
     """Where the decoded images of a data set are kept."""
-    return folder / "cache" / f"{dataset.name}-{dataset.size}px-{decoding(dataset)}.safetensors"
+    return folder / "cache" / f"{dataset.name}-{dataset.size}px-{of_decoding(dataset)}.safetensors"
 
 
-def decoding(dataset: DictConfig) -> str:
+def of_decoding(dataset: DictConfig) -> str:
     """Fingerprint of what decides the decoded pixels, beside the source's own files."""
     made_of = [DECODER, dataset.source, dataset.get("root"), dataset.channels, dataset.size, dataset.get("geometry")]
     made_of += [dataset.classes] if "classes" in dataset else []
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:8]
 
 
-def now(dataset: DictConfig, folder: Path, recorded: str) -> str | None:
+def current(dataset: DictConfig, folder: Path, recorded: str) -> str | None:
     """The fingerprint of the images that are there now, to be compared with `recorded`; None where that can't be told:
     they are not there, or not decoded yet. It fetches and decodes nothing."""
     known = _cached(dataset, folder)
     tree = dataset.get("root") is None and (folder / dataset.name / "train").is_dir()
     if dataset.source in ARRAYS and not tree:
         return known.get("content")
-    from lls.data.sources import find
+    from lls.data.sources import find_source
 
     try:
-        source = find(dataset, folder)
-        if not source.there:
+        source = find_source(dataset, folder)
+        if not source.on_disk:
             return None
         files = of_files(source.files())
     except (UserError, OSError):

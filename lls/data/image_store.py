@@ -12,9 +12,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from lls.data.pixels import opened
+from lls.data.pixels import open_image
 from lls.errors import UserError
-from lls.files import write_whole
+from lls.files import write_atomic
 
 
 def decode(path: str, channels: int) -> Tensor:
@@ -29,11 +29,11 @@ def decode(path: str, channels: int) -> Tensor:
         pixels = None
     if pixels is not None and pixels.dtype == torch.uint8:  # it hands over 16 bits as they are
         return pixels
-    with opened(path, channels) as image:
+    with open_image(path, channels) as image:
         return torch.from_numpy(np.array(image).reshape(image.height, image.width, channels)).permute(2, 0, 1)
 
 
-class Store:
+class ImageStore:
     """Images decoded and scaled once: one memory-mapped file of pixels, and where in it each image begins.
 
     `store[i]` is uint8 `[C, h, w]`, a view of the file's pages, which processes share. places: keep these images only.
@@ -50,7 +50,7 @@ class Store:
         self.shapes, self.ends = shapes[kept], ends[kept]
 
     def __reduce__(self):
-        return Store, (self.folder, self.places)  # a worker process that is not forked maps the file for itself
+        return ImageStore, (self.folder, self.places)  # a worker process that is not forked maps the file for itself
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -107,9 +107,9 @@ def _make(folder: Path, paths: list[str], scaled: int | list[int], channels: int
                     file.write(pixels.permute(1, 2, 0).contiguous().numpy())
             file.flush()
             os.fsync(file.fileno())
-        write_whole(folder / "shapes.npy", lambda temporary: _save(temporary, np.array(shapes, np.int64)))
+        write_atomic(folder / "shapes.npy", lambda temporary: _save(temporary, np.array(shapes, np.int64)))
         # last: what makes the folder a store
-        write_whole(folder / "index.json", lambda temporary: temporary.write_text(json.dumps(meta)))
+        write_atomic(folder / "index.json", lambda temporary: temporary.write_text(json.dumps(meta)))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -15,31 +15,31 @@ from torch import Tensor
 from lls.errors import UserError
 
 
-def generator(*of: int) -> torch.Generator:
+def make_generator(*of: int) -> torch.Generator:
     """The CPU generator of (seed, epoch), or of an image of it, (seed, epoch, index): a function of these alone, so
     that a resumed run meets the same epochs."""
     digest = hashlib.sha256("/".join(map(str, of)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def too_few(batch_size: int, images: int) -> UserError:
+def batch_size_error(batch_size: int, images: int) -> UserError:
     """The error of a batch that can't be filled."""
     return UserError(f"train.batch_size={batch_size}: there are only {images} training images; take a smaller one")
 
 
-class Normalised:
+class Normalizer:
     """From pixels to the network's input, on its device."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device):
         mean, std = (torch.tensor(list(of), dtype=torch.float32) for of in (mean, std))
         self.device, self.scale, self.shift = device, (1 / (255 * std)).to(device), (-mean / std).to(device)
 
-    def normalised(self, x: Tensor) -> Tensor:
+    def normalize(self, x: Tensor) -> Tensor:
         """uint8 `[B, H, W, C]` to float32 `[B, C, H, W]` in channels_last: (x/255 - mean) / std."""
         return torch.addcmul(self.shift, x.float(), self.scale).permute(0, 3, 1, 2)
 
 
-class _Resident(Normalised):
+class _DeviceImages(Normalizer):
     """uint8 images `[N, H, W, C]` and labels, on the device if they fit there."""
 
     def __init__(self, x: Tensor, y: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device):
@@ -47,11 +47,11 @@ class _Resident(Normalised):
         home = device if _fits(x, device) else torch.device("cpu")
         self.x, self.y = x.to(home), y.to(home)
 
-    def there(self, x: Tensor) -> Tensor:
+    def to_device(self, x: Tensor) -> Tensor:
         return x.to(self.device, non_blocking=True)
 
 
-class TrainBatches(_Resident):
+class TrainBatches(_DeviceImages):
     """Shuffled, augmented training batches; the last incomplete one of an epoch is dropped.
 
     x: uint8 `[N, H, W, C]`; y: int64 `[N]`. Each image is padded by `crop_padding` pixels a side (black, or mirrored
@@ -76,7 +76,7 @@ class TrainBatches(_Resident):
         device: torch.device | str = "cpu",
     ):
         if len(y) < batch_size:
-            raise too_few(batch_size, len(y))
+            raise batch_size_error(batch_size, len(y))
         self.n, self.batch_size, self.seed, self.pixels = len(y), batch_size, seed, pixels
         self.shifts, self.flip = 2 * crop_padding + 1, flip
         height, width, channels = x.shape[1:]
@@ -95,22 +95,22 @@ class TrainBatches(_Resident):
 
         All random numbers of an epoch are drawn at its start, on the CPU, and moved at once: the same on every device,
         and no batch waits for them."""
-        g = generator(self.seed, epoch)
+        g = make_generator(self.seed, epoch)
         order = torch.randperm(self.n, generator=g)
         mirrored = torch.randint(2, (self.n,), generator=g) * self.n if self.flip else 0
         crops = torch.randint(self.shifts, (2, self.n), generator=g)
         chosen = torch.stack([order, order + mirrored, *crops]).to(self.x.device)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             label_of, *of = chosen[:, start : start + self.batch_size]
-            yield self._normalised_windows(*of), self.there(self.y[label_of])
+            yield self._normalized_windows(*of), self.to_device(self.y[label_of])
 
-    def _normalised_windows(self, image: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
+    def _normalized_windows(self, image: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
         # without a choice of windows, whole images, which are copied ten times as fast
-        x = self.there(self.windows[image, dy, dx] if self.shifts > 1 else self.x.index_select(0, image))
-        return self.normalised(self.pixels(x) if self.pixels else x)
+        x = self.to_device(self.windows[image, dy, dx] if self.shifts > 1 else self.x.index_select(0, image))
+        return self.normalize(self.pixels(x) if self.pixels else x)
 
 
-class TestBatches(_Resident):
+class TestBatches(_DeviceImages):
     """Test images in their own order, in large batches, the last one included."""
 
     __test__ = False  # no test case, whatever pytest makes of the name
@@ -118,7 +118,7 @@ class TestBatches(_Resident):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for x, y in zip(self.x.split(self.batch_size), self.y.split(self.batch_size), strict=True):
-            yield self.normalised(self.there(x)), self.there(y)
+            yield self.normalize(self.to_device(x)), self.to_device(y)
 
 
 def _padded(x: Tensor, padding: int, mode: str, flip: bool) -> Tensor:

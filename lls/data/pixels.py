@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def decode(paths: list[str], dataset: DictConfig, pad: bool = False) -> Tensor:
+def decode_images(paths: list[str], dataset: DictConfig, pad: bool = False) -> Tensor:
     """The images of files as uint8 `[N, size, size, channels]`. UserError for the first that can't be read."""
     from tqdm import tqdm
 
@@ -24,7 +24,7 @@ def decode(paths: list[str], dataset: DictConfig, pad: bool = False) -> Tensor:
     pixels = np.empty((len(paths), size, size, dataset.channels), np.uint8)
 
     def fill(i: int) -> None:
-        with opened(paths[i], dataset.channels) as image:
+        with open_image(paths[i], dataset.channels) as image:
             pixels[i] = np.asarray(_fit(image, size, pad)).reshape(pixels.shape[1:])
 
     with ThreadPoolExecutor() as pool:
@@ -39,7 +39,7 @@ def decode(paths: list[str], dataset: DictConfig, pad: bool = False) -> Tensor:
 
 
 @contextmanager
-def opened(path: str, channels: int) -> Iterator["Image.Image"]:
+def open_image(path: str, channels: int) -> Iterator["Image.Image"]:
     """The image in a file as Pillow's, grey or colour as `channels` says. UserError if it can't be read, or has more
     than eight bits a channel, which Pillow would cut off at white."""
     from PIL import Image
@@ -53,7 +53,7 @@ def opened(path: str, channels: int) -> Iterator["Image.Image"]:
         raise UserError(f"{path} can't be read as an image ({error})") from None
 
 
-def fit_all(pixels: np.ndarray, size: int, pad: bool = False) -> Tensor:
+def fit_images(pixels: np.ndarray, size: int, pad: bool = False) -> Tensor:
     """uint8 `[N, h, w, C]` to `[N, size, size, C]`: as they are, padded with black, or scaled and cut at the centre."""
     from PIL import Image
 

@@ -54,7 +54,7 @@ def operations(m: int, height: int, width: int) -> dict[str, tuple[Operation, Op
     }
 
 
-def randomly_operated(x: Tensor, n: int, m: int) -> Tensor:
+def rand_augment(x: Tensor, n: int, m: int) -> Tensor:
     """uint8 `[B, H, W, C]` to the same: n operations on each image, each as likely as the others, and so are its signs.
 
     Each round sorts the batch by operation. In which order, and where a group ends, is known on the CPU, so that

@@ -19,7 +19,7 @@ from torch import Tensor
 from lls.data.download import arrays, layouts, prepare
 from lls.data.download.layouts import Listing
 from lls.data.download.published import COUNTS, TORCHVISION
-from lls.data.pixels import decode, fit_all
+from lls.data.pixels import decode_images, fit_images
 from lls.errors import UserError
 
 
@@ -39,10 +39,10 @@ class Source(NamedTuple):
     fingerprint: str  # changes when the files do
     read: Callable[[], Images]  # decodes everything; may take a minute, or as long as a download does
     files: Callable[[], Listing] | None  # of data sets that are image files, which may be too large to decode at once
-    there: bool = True  # of the same: `files` has nothing to fetch or unpack
+    on_disk: bool = True  # of the same: `files` has nothing to fetch or unpack
 
 
-def find(dataset: DictConfig, folder: Path) -> Source:
+def find_source(dataset: DictConfig, folder: Path) -> Source:
     """The source of a dataset's images, without reading any. A tree `folder/<name>/train/CLASS/*` stands in for a named
     dataset's own files. UserError where there is nothing to read, or where it does not fit the dataset."""
     from lls.config.lookup import public_function
@@ -69,7 +69,7 @@ def digits(dataset: DictConfig, folder: Path) -> Source:
         from sklearn.model_selection import train_test_split
 
         bunch = load_digits()
-        x = fit_all((bunch.images * (255 / 16)).round().astype(np.uint8)[..., None], dataset.size)
+        x = fit_images((bunch.images * (255 / 16)).round().astype(np.uint8)[..., None], dataset.size)
         y = torch.from_numpy(bunch.target).long()
         train, test = train_test_split(
             np.arange(len(y)), test_size=COUNTS["digits"].test.total, stratify=bunch.target, random_state=0
@@ -84,15 +84,15 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
     """FashionMNIST, CIFAR-10, CIFAR-100 or SVHN as torchvision reads them from `folder`, fetched where missing."""
     if dataset.name not in TORCHVISION:
         raise UserError(f"dataset.name={dataset.name}: torchvision's are {', '.join(TORCHVISION)}")
-    prepare.refuse_without_parent(dataset.name, folder)
+    prepare.check_data_folder(dataset.name, folder)
 
     def read() -> Images:
-        found = arrays.read(dataset.name, folder)
+        found = arrays.read_arrays(dataset.name, folder)
         pad, resize_test = "geometry" in dataset, dataset.get("geometry") == "paper"
         return Images(
-            fit_all(found.train_x, dataset.size, pad),
+            fit_images(found.train_x, dataset.size, pad),
             torch.from_numpy(found.train_y),
-            fit_all(found.test_x, dataset.size, pad and not resize_test),
+            fit_images(found.test_x, dataset.size, pad and not resize_test),
             torch.from_numpy(found.test_y),
             found.classes,
         )
@@ -139,20 +139,20 @@ def imagefolder(dataset: DictConfig, folder: Path) -> Source:
 
 
 def _distributed(dataset: DictConfig, folder: Path, name: str) -> Source:
-    prepare.refuse_early(name, folder)
-    fingerprint, files = prepare.stamp(name, folder), partial(prepare.listing, name, folder)
+    prepare.check_obtainable(name, folder)
+    fingerprint, files = prepare.source_fingerprint(name, folder), partial(prepare.listing, name, folder)
     if fingerprint is None:  # unpacked by somebody else
         listing = prepare.listing(name, folder)
         fingerprint, files = _state(listing), lambda: listing
-    there = prepare.root_of(name, folder) is not None
-    return Source(COUNTS[name].classes, f"{name} {fingerprint}", lambda: _images(files(), dataset), files, there)
+    on_disk = prepare.dataset_root(name, folder) is not None
+    return Source(COUNTS[name].classes, f"{name} {fingerprint}", lambda: _images(files(), dataset), files, on_disk)
 
 
 def _tree(dataset: DictConfig, root: Path) -> Source:
     try:
-        listing = layouts.tree(root)
+        listing = layouts.class_tree(root)
         if "list" in dataset:  # ImageNet-100
-            layouts.same_classes(root / "train", listing.classes, layouts.wnids_of(dataset.classes, dataset.list))
+            layouts.check_classes(root / "train", listing.classes, layouts.wnids_of(dataset.classes, dataset.list))
         fingerprint = _state(listing)
     except OSError as error:  # a link to nowhere, a loop of links, a folder without permission
         raise UserError(f"{root} can't be read: {error}") from None
@@ -169,9 +169,9 @@ def _state(listing: Listing) -> str:
 def _images(listing: Listing, dataset: DictConfig) -> Images:
     pad, paper = "geometry" in dataset, dataset.get("geometry") == "paper"
     return Images(
-        decode(listing.train, dataset, pad),
+        decode_images(listing.train, dataset, pad),
         torch.tensor(listing.train_y),
-        decode(listing.test, dataset, pad and not paper),
+        decode_images(listing.test, dataset, pad and not paper),
         torch.tensor(listing.test_y),
         listing.classes,
     )

@@ -14,11 +14,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lls.data.image_store import Store, decode
-from lls.data.in_memory import Normalised, generator, too_few
+from lls.data.image_store import ImageStore, decode
+from lls.data.in_memory import Normalizer, batch_size_error, make_generator
 from lls.errors import UserError
 
-Seen = Callable[[Tensor], Tensor]  # uint8 [C, h, w] to uint8 [C, size, size]
+Transform = Callable[[Tensor], Tensor]  # uint8 [C, h, w] to uint8 [C, size, size]
 
 
 class Geometry(NamedTuple):
@@ -36,7 +36,7 @@ class Geometry(NamedTuple):
         """What torchvision calls it: the short side, or both sides."""
         return self.resize if self.keep_aspect else [self.resize, self.resize]
 
-    def train(self, stored: bool) -> Seen:
+    def train(self, stored: bool) -> Transform:
         """The training transform; `stored`: of images that were scaled before."""
         from torchvision.transforms import v2
 
@@ -46,7 +46,7 @@ class Geometry(NamedTuple):
         crop = {"random_resized": v2.RandomResizedCrop, "random": v2.RandomCrop}[self.crop](self.size)
         return v2.Compose([*resized, crop, *([v2.RandomHorizontalFlip()] if self.flip else [])])
 
-    def test(self, stored: bool) -> Seen:
+    def test(self, stored: bool) -> Transform:
         from torchvision.transforms import v2
 
         return v2.Compose([*([] if stored else [v2.Resize(self.scaled)]), v2.CenterCrop(self.size)])
@@ -64,10 +64,10 @@ def geometry(dataset: DictConfig) -> Geometry:
     )
 
 
-class _Views(Dataset):
+class _CropDataset(Dataset):
     """Batches of views of image files. A key is (epoch, indices), or (None, indices) for test views."""
 
-    def __init__(self, paths: list[str], seen: Geometry, channels: int, seed: int, store: Store | None):
+    def __init__(self, paths: list[str], seen: Geometry, channels: int, seed: int, store: ImageStore | None):
         self.paths, self.size, self.channels, self.seed, self.store = paths, seen.size, channels, seed, store
         self.train, self.test = seen.train(store is not None), seen.test(store is not None)
 
@@ -86,11 +86,11 @@ class _Views(Dataset):
         if epoch is None:
             return self.test(image)
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator only
-            torch.set_rng_state(generator(self.seed, epoch, index).get_state())
+            torch.set_rng_state(make_generator(self.seed, epoch, index).get_state())
             return self.train(image)
 
 
-class _Streamed(Normalised):
+class _StreamedBatches(Normalizer):
     """Image files and their labels `[N]`; `store` holds their pixels, if there is one."""
 
     def __init__(
@@ -101,13 +101,13 @@ class _Streamed(Normalised):
         *,
         seed: int,
         workers: int,
-        store: Store | None,
+        store: ImageStore | None,
         device: torch.device,
     ):
         super().__init__(dataset.mean, dataset.std, device)
         self.y, self.seed, self.keys = y.to(device), seed, []
         self.loader = DataLoader(
-            _Views(paths, geometry(dataset), dataset.channels, seed, store),
+            _CropDataset(paths, geometry(dataset), dataset.channels, seed, store),
             batch_size=None,  # the keys are batches already
             sampler=self.keys,
             num_workers=workers,
@@ -134,7 +134,7 @@ class _Streamed(Normalised):
             running._shutdown_workers()
 
 
-class StreamedTrain(_Streamed):
+class StreamedTrain(_StreamedBatches):
     """Shuffled, augmented training batches; the last incomplete one of an epoch is dropped. Used as TrainBatches is.
 
     pixels: changes a uint8 batch `[B, H, W, C]` on the device. Raises UserError where there are fewer images than a
@@ -143,7 +143,7 @@ class StreamedTrain(_Streamed):
     def __init__(self, *images, batch_size: int, pixels: Callable[[Tensor], Tensor] | None = None, **loading):
         super().__init__(*images, **loading)
         if len(self.y) < batch_size:
-            raise too_few(batch_size, len(self.y))
+            raise batch_size_error(batch_size, len(self.y))
         self.batch_size, self.pixels = batch_size, pixels
 
     def __len__(self) -> int:
@@ -151,19 +151,19 @@ class StreamedTrain(_Streamed):
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch: x float32 `[B, C, H, W]`, y int64 `[B]`, on the device."""
-        order = torch.randperm(len(self.y), generator=generator(self.seed, epoch))
+        order = torch.randperm(len(self.y), generator=make_generator(self.seed, epoch))
         for x, y in self.views(epoch, list(order[: len(self) * self.batch_size].split(self.batch_size))):
-            yield self.normalised(self.pixels(x) if self.pixels else x), y
+            yield self.normalize(self.pixels(x) if self.pixels else x), y
 
 
-class StreamedTest(_Streamed):
+class StreamedTest(_StreamedBatches):
     """The centres of images in their own order, the last incomplete batch included. Used as TestBatches is."""
 
     batch_size = 128
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for x, y in self.views(None, list(torch.arange(len(self.y)).split(self.batch_size))):
-            yield self.normalised(x), y
+            yield self.normalize(x), y
 
 
 def _leave_signals(worker: int) -> None:

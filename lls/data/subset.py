@@ -2,12 +2,12 @@
 
 import torch
 
-from lls.data.in_memory import generator
+from lls.data.in_memory import make_generator
 from lls.data.sources import Images
 from lls.errors import UserError
 
 
-def kept_classes(num_classes: int, subset: str | None) -> int:
+def num_classes_of_subset(num_classes: int, subset: str | None) -> int:
     """How many classes a subset leaves: the first half of them, rounded down, for `classes`. UserError where that is
     one, which there is nothing to tell from."""
     kept = num_classes // 2 if subset == "classes" else num_classes
@@ -16,17 +16,17 @@ def kept_classes(num_classes: int, subset: str | None) -> int:
     return kept
 
 
-def take(images: Images, subset: str | None, seed: int) -> Images:
+def select_subset(images: Images, subset: str | None, seed: int) -> Images:
     """`classes`: the images of the first half of the classes, in training and test. `samples`: half of every class's
     training images, rounded up, drawn by `seed` alone; the test images stay."""
     if subset is None:
         return images
     if subset == "classes":
-        k = kept_classes(len(images.classes), subset)
+        k = num_classes_of_subset(len(images.classes), subset)
         train, test = (images.train_y < k, images.test_y < k)
         parts = (images.train_x[train], images.train_y[train], images.test_x[test], images.test_y[test])
         return Images(*parts, images.classes[:k])
-    order = torch.randperm(len(images.train_y), generator=generator(seed, -1))
+    order = torch.randperm(len(images.train_y), generator=make_generator(seed, -1))
     place = torch.empty_like(order)  # the place of an image among those of its class, in that order
     for label in images.train_y.unique():
         of_class = order[images.train_y[order] == label]

@@ -13,12 +13,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from lls.launch.queue import Board, Failure, Task, last_lines, log_of
+from lls.launch.queue import Failure, JobQueue, Task, last_lines, log_path
 from lls.launch.slots import Slot
-from lls.launch.status import View
-from lls.runs.run import Busy, frozen
+from lls.launch.status import StatusDisplay
+from lls.runs.run import Busy, serialize
 
-GRACE = 30  # seconds that a run is given to stop by itself
+STOP_TIMEOUT_SECONDS = 30  # seconds that a run is given to stop by itself
 LOOK_AGAIN = 0.5  # seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -32,75 +32,77 @@ class Process(NamedTuple):
     begin: int
 
 
-def run_here(tasks: Sequence[Task], slots: Sequence[Slot], time_limit: float | None) -> list[Failure]:
-    """Train tasks, one in each slot at a time. Returns those that failed; see lls.launch.start.start."""
+def run_locally(tasks: Sequence[Task], slots: Sequence[Slot], time_limit: float | None) -> list[Failure]:
+    """Train tasks, one in each slot at a time. Returns those that failed; see lls.launch.start.train_missing."""
     free, running = list(slots), []
     deadline = float("inf") if time_limit is None else time.monotonic() + time_limit
     server = _server()
-    with stop_requests() as asked, View(len(tasks), len(slots)) as view:
-        board = Board(tasks, view)
+    with stop_requests() as asked, StatusDisplay(len(tasks), len(slots)) as display:
+        queue = JobQueue(tasks, display)
         try:
-            while board and not asked and time.monotonic() < deadline:
-                elsewhere = _fill(free, running, board, server)
+            while queue and not asked and time.monotonic() < deadline:
+                elsewhere = _fill(free, running, queue, server)
                 _wait([job.process for job in running])
                 for job in [job for job in running if not job.process.is_alive()]:
                     running.remove(job)
                     free.append(job.slot)
-                    _reap(job, board)
-                view.show(*board.runs(), f" ({elsewhere} of them elsewhere)" if elsewhere else "")
+                    _reap(job, queue)
+                display.refresh(*queue.runs(), f" ({elsewhere} of them elsewhere)" if elsewhere else "")
         finally:
             _stop(running, asked)
-    if board:
+    if queue:
         why = "stopped" if asked else "the time limit is reached"
-        print(f"{why}: {board.done} of {len(tasks)} runs are done; the same command goes on", flush=True)
+        print(f"{why}: {queue.done} of {len(tasks)} runs are done; the same command goes on", flush=True)
     if asked:
         raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
-    return board.failures
+    return queue.failures
 
 
-def _fill(free: list[Slot], running: list[Process], board: Board, server: ForkServerContext) -> int:
+def _fill(free: list[Slot], running: list[Process], queue: JobQueue, server: ForkServerContext) -> int:
     """Start what can be started in the free slots. Returns how many runs other runners were found to train."""
     elsewhere = 0
-    for task in list(board.waiting.values()) if free else ():
+    for task in list(queue.waiting.values()) if free else ():
         if not free:
             break
         if task.done:  # by another runner
-            board.end(task)
+            queue.finish(task)
         elif task.run.busy:
             elsewhere += 1
-        elif board.ready(task):
-            board.begin(task)
+        elif queue.is_ready(task):
+            queue.start(task)
             running.append(_fork(server, task, free.pop(0)))
     return elsewhere
 
 
 def _fork(server: ForkServerContext, task: Task, slot: Slot) -> Process:
-    run, log = task.run, log_of(task.run)
+    run, log = task.run, log_path(task.run)
     begin = log.stat().st_size if log.exists() else 0
     environment = {} if ":" in run.cfg.machine.device else slot.environment
-    process = server.Process(target=_work, args=(frozen(run), task.lost, log, slot.threads, environment, Path.cwd()))
+    process = server.Process(
+        target=_work, args=(serialize(run), task.missing_artifact, log, slot.threads, environment, Path.cwd())
+    )
     process.start()
     return Process(task, slot, process, begin)
 
 
 def _work(*arguments) -> None:
-    from lls.launch.worker import work  # not above: the runner itself has no use for torch
+    from lls.launch.worker import run_task  # not above: the runner itself has no use for torch
 
-    work(*arguments)
+    run_task(*arguments)
 
 
-def _reap(job: Process, board: Board) -> None:
+def _reap(job: Process, queue: JobQueue) -> None:
     task, code = job.task, job.process.exitcode
     if code == Busy.status:
-        board.again(task)
+        queue.requeue(task)
     elif code == 0 and task.run.result is not None:
-        board.end(task)
+        queue.finish(task)
     else:
         status = code or "it ended without a result"
         if code < 0:
             status = f"killed by {signal.Signals(-code).name}"
             status += " (out of memory?)" if code == -signal.SIGKILL else ""
-        board.end(task, Failure(task.run, status, last_lines(log_of(task.run), job.begin)))
+        queue.finish(task, Failure(task.run, status, last_lines(log_path(task.run), job.begin)))
 
 
 def _server() -> ForkServerContext:
@@ -136,7 +138,7 @@ def _stop(running: list[Process], asked: list[int]) -> None:
     for job in running:
         with suppress(ProcessLookupError):
             os.kill(job.process.pid, signal.SIGINT)
-    deadline, before = time.monotonic() + GRACE, len(asked)
+    deadline, before = time.monotonic() + STOP_TIMEOUT_SECONDS, len(asked)
     while left := [job.process for job in running if job.process.is_alive()]:
         if time.monotonic() > deadline or len(asked) > before:
             break

@@ -19,7 +19,7 @@ from lls.launch.slots import Slot
 CONTROL = "nvidia-cuda-mps-control"
 GUARD = f'cat >/dev/null; echo quit -t 10 | {CONTROL}; rm -rf "$0"'  # without -t it waits for clients that hang
 TRIAL = [sys.executable, "-c", "import torch; torch.zeros(1, device='cuda').add_(1).item()"]
-PATIENCE = 60  # seconds for each of them
+MPS_TIMEOUT_SECONDS = 60  # seconds for each of them
 
 
 @contextmanager
@@ -53,13 +53,15 @@ def _guarded(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     finally:
         guard.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            guard.wait(PATIENCE)
+            guard.wait(MPS_TIMEOUT_SECONDS)
 
 
 def _answers() -> bool:
     """Whether a daemon runs already, where the environment or the default says."""
     try:
-        asked = subprocess.run([CONTROL], input="get_server_list\n", text=True, capture_output=True, timeout=PATIENCE)
+        asked = subprocess.run(
+            [CONTROL], input="get_server_list\n", text=True, capture_output=True, timeout=MPS_TIMEOUT_SECONDS
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     return asked.returncode == 0
@@ -72,9 +74,11 @@ def _start(environment: dict[str, str], gpu: str, folder: Path) -> str | None:
         with open(folder / "said", "w+") as said:  # no pipe, which the daemon would keep open
             streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
             try:
-                status = subprocess.run(command, env=variables, timeout=PATIENCE, start_new_session=True, **streams)
+                status = subprocess.run(
+                    command, env=variables, timeout=MPS_TIMEOUT_SECONDS, start_new_session=True, **streams
+                )
             except subprocess.TimeoutExpired:
-                return f"{Path(command[0]).name} does not answer within {PATIENCE} s"
+                return f"{Path(command[0]).name} does not answer within {MPS_TIMEOUT_SECONDS} s"
             except OSError as error:
                 return one_line(error)
             if status.returncode:

@@ -10,12 +10,12 @@ from pathlib import Path
 import submitit
 from omegaconf import OmegaConf
 
-from lls.config.assemble import CONFIGS, parse
-from lls.config.compose import nearest
+from lls.config.assemble import CONFIGS, parse_overrides
+from lls.config.compose import did_you_mean
 from lls.errors import UserError, one_line
-from lls.launch.queue import Board, Failure, Task, last_lines, log_of
-from lls.launch.status import View
-from lls.runs.run import Run, frozen, needs
+from lls.launch.queue import Failure, JobQueue, Task, last_lines, log_path
+from lls.launch.status import StatusDisplay
+from lls.runs.run import Run, serialize, teacher_run
 
 LAUNCHER = CONFIGS / "hydra" / "launcher" / "submitit_slurm.yaml"
 SHARED = (
@@ -30,49 +30,53 @@ SHARED = (
 )
 HYDRAS = ("_target_", "submitit_folder")
 LOOK_AGAIN = 5  # seconds
-LATE = 60  # seconds that a shared file system may take to show what a job has left
+ACCOUNTING_TIMEOUT_SECONDS = 60  # seconds that a shared file system may take to show what a job has left
 
 
 class Job(submitit.helpers.Checkpointable):
     """What a job does: it trains a frozen run. Queued again, it does the same, and the run goes on."""
 
     def __init__(self, task: Task):
-        self.frozen, self.lost, self.log = frozen(task.run), task.lost, log_of(task.run)
+        self.serialized, self.missing_artifact, self.log = (
+            serialize(task.run),
+            task.missing_artifact,
+            log_path(task.run),
+        )
 
     def __call__(self) -> None:
-        from lls.launch.worker import train, write_to
+        from lls.launch.worker import redirect_output, train_task
 
-        write_to(self.log)
-        train(self.frozen, self.lost)
+        redirect_output(self.log)
+        train_task(self.serialized, self.missing_artifact)
 
 
 def run_on_slurm(tasks: Sequence[Task], jobs: int | None, settings: Sequence[str]) -> list[Failure]:
     """Submit tasks and watch them until all have ended; those that an earlier call has in the queue are watched only.
-    Ctrl-C leaves them there. Returns those that failed; see lls.launch.start.start."""
-    known = settings_of(settings)
+    Ctrl-C leaves them there. Returns those that failed; see lls.launch.start.train_missing."""
+    known = launcher_settings(settings)
     if jobs is not None:
         known["array_parallelism"] = jobs
-    queue = in_queue()
+    queue = queued_jobs()
     submitted = {task.run.folder: job for task in tasks if (job := _job_of(task.run)) in queue}
     _submit(tasks, submitted, known)
-    with View(len(tasks), known["array_parallelism"]) as view:
-        board = Board(tasks, view)
+    with StatusDisplay(len(tasks), known["array_parallelism"]) as display:
+        queue = JobQueue(tasks, display)
         try:
-            _watch(board, submitted)
+            _watch(queue, submitted)
         except KeyboardInterrupt:
             ids = " ".join(sorted({job.partition("_")[0] for job in submitted.values()}))
             print(f"the jobs go on: the same command watches them, scancel {ids} ends them", flush=True)
             raise
-    return board.failures
+    return queue.failures
 
 
-def settings_of(overrides: Sequence[str]) -> dict:
+def launcher_settings(overrides: Sequence[str]) -> dict:
     """The keys of configs/hydra/launcher/submitit_slurm.yaml, with overrides hydra.launcher.KEY=VALUE."""
     known = OmegaConf.load(LAUNCHER)
-    for override in parse(overrides):
+    for override in parse_overrides(overrides):
         section, _, key = override.key_or_group.rpartition(".")
         if section != "hydra.launcher" or key not in known:
-            hint = nearest(key, map(str, known))
+            hint = did_you_mean(key, map(str, known))
             raise UserError(
                 f"no such key: {override.key_or_group}{hint} ({LAUNCHER.relative_to(CONFIGS.parent)} has them)"
             )
@@ -80,7 +84,7 @@ def settings_of(overrides: Sequence[str]) -> dict:
     return {key: value for key, value in OmegaConf.to_container(known).items() if key not in HYDRAS}
 
 
-def in_queue() -> dict[str, str]:
+def queued_jobs() -> dict[str, str]:
     """The user's jobs that are waiting or running, by id (array_task), with their state."""
     command = ["squeue", "--noheader", "--array", "--user", str(os.getuid()), "--format", "%i %T"]
     for pause in (2, 10, 60, None):
@@ -132,35 +136,38 @@ def _array(tasks: Sequence[Task], settings: dict, after: set[str]) -> list[str]:
     return jobs
 
 
-def _watch(board: Board, submitted: dict[Path, str]) -> None:
+def _watch(queue: JobQueue, submitted: dict[Path, str]) -> None:
     gone: dict[Path, float] = {}  # since when a job is not in the queue
-    while board:
-        queue = in_queue()
-        for task in [*board.running.values(), *board.waiting.values()]:
+    while queue:
+        queue = queued_jobs()
+        for task in [*queue.running.values(), *queue.waiting.values()]:
             folder, state = task.run.folder, queue.get(submitted[task.run.folder])
             if state is not None or task.run.busy:
                 gone.pop(folder, None)
             if task.done:
-                board.end(task)
-            elif state == "RUNNING" and folder in board.waiting:
-                board.begin(task)
-            elif state != "RUNNING" and folder in board.running:
-                board.again(task)
-            elif time.monotonic() > gone.setdefault(folder, time.monotonic()) + LATE and folder in board.waiting:
-                board.end(task, Failure(task.run, "its job is over", _last_words(task.run, submitted[folder])))
-        board.view.show(*board.runs())
+                queue.finish(task)
+            elif state == "RUNNING" and folder in queue.waiting:
+                queue.start(task)
+            elif state != "RUNNING" and folder in queue.running:
+                queue.requeue(task)
+            elif (
+                time.monotonic() > gone.setdefault(folder, time.monotonic()) + ACCOUNTING_TIMEOUT_SECONDS
+                and folder in queue.waiting
+            ):
+                queue.finish(task, Failure(task.run, "its job is over", _last_words(task.run, submitted[folder])))
+        queue.display.refresh(*queue.runs())
         time.sleep(LOOK_AGAIN)
 
 
 def _last_words(run: Run, job: str) -> list[str]:
     """The end of its log, and what SLURM says if it says something."""
     told = Path(run.cfg.machine.output) / "slurm" / job / f"{job}_0_log.out"
-    return [*last_lines(log_of(run)), *[line for line in last_lines(told) if "error" in line][-2:]]
+    return [*last_lines(log_path(run)), *[line for line in last_lines(told) if "error" in line][-2:]]
 
 
 def _note(run: Run) -> Path:
     """Where the id of a run's job is kept."""
-    return log_of(run).with_suffix(".job")
+    return log_path(run).with_suffix(".job")
 
 
 def _job_of(run: Run) -> str | None:
@@ -168,5 +175,5 @@ def _job_of(run: Run) -> str | None:
 
 
 def _teachers(task: Task) -> set[Path]:
-    teacher = needs(task.run)
+    teacher = teacher_run(task.run)
     return set() if teacher is None else {teacher.folder}

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lls.errors import UserError
 from lls.launch import mps
-from lls.launch.local import run_here
-from lls.launch.queue import Failure, missing
+from lls.launch.local import run_locally
+from lls.launch.queue import Failure, missing_tasks
 from lls.launch.slots import slots_for
 from lls.runs.run import Run
 
 
-def start(
+def train_missing(
     runs: Sequence[Run],
     *,
     files: Mapping[str, Iterable[str]] | None = None,
@@ -39,10 +39,10 @@ def start(
     elif settings:
         raise UserError(f"{settings[0]}: goes with --launcher slurm")
     else:
-        tasks, failures = missing(runs, files)
+        tasks, failures = missing_tasks(runs, files)
         if tasks:
             with mps.shared(slots_for([task.run for task in tasks], jobs)) as slots:
-                failures += run_here(tasks, slots, time_limit)
+                failures += run_locally(tasks, slots, time_limit)
     for failure in failures:
         print(failure, file=sys.stderr, flush=True)
     return failures
@@ -61,5 +61,5 @@ def _on_slurm(
         from lls.launch.slurm import run_on_slurm
     except ModuleNotFoundError as error:
         raise UserError(f"SLURM needs the package {error.name}: pip install -e '.[slurm]'") from None
-    tasks, failures = missing(runs, files)
+    tasks, failures = missing_tasks(runs, files)
     return failures + run_on_slurm(tasks, jobs, settings)

@@ -11,11 +11,11 @@ from statistics import mean
 from tqdm import tqdm
 
 from lls.runs.run import Run
-from lls.runs.summary import number
-from lls.training.schedule import schedule
+from lls.runs.summary import format_measure
+from lls.training.schedule import make_schedule
 
 
-class View:
+class StatusDisplay:
     """The state of `total` runs, of which at most `slots` are trained at a time; a context manager. What it shows of a
     run it reads from its metrics.jsonl."""
 
@@ -26,19 +26,21 @@ class View:
         self.drawn, self.next = 0, 0.0
         self.seconds: dict[tuple[str, str], float] = {}  # an epoch's, by data set and network
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "StatusDisplay":
         return self
 
     def __exit__(self, *_) -> None:
         self._erase()
 
-    def tell(self, run: Run, status: int | str | None, running: Sequence[Run], waiting: Sequence[Run]) -> None:
+    def report(self, run: Run, status: int | str | None, running: Sequence[Run], waiting: Sequence[Run]) -> None:
         """Say for good how a run ended. status: None if it is done, else as in a Failure."""
         if status is None:
             self.done += 1
             self._last_row(run)
             result = run.result
-            ended = f"top-1 {number(result, 'top1', '.2f', ' %')}, {number(result, 'seconds', '.0f', ' s')}"
+            ended = (
+                f"top-1 {format_measure(result, 'top1', '.2f', ' %')}, {format_measure(result, 'seconds', '.0f', ' s')}"
+            )
         else:
             self.failed += 1
             ended = f"FAILED, {f'exit status {status}' if isinstance(status, int) else status}"
@@ -46,7 +48,7 @@ class View:
         self._erase()
         print(f"[{position}] {run.id}  {ended}{self._left(running, waiting)}", flush=True)
 
-    def show(self, running: Sequence[Run], waiting: Sequence[Run], note: str = "") -> None:
+    def refresh(self, running: Sequence[Run], waiting: Sequence[Run], note: str = "") -> None:
         """Draw the runs under way, on a terminal, once a second at most. note: of those that wait."""
         if not self.terminal or time.monotonic() < self.next:
             return
@@ -68,7 +70,7 @@ class View:
         self.drawn = 0
 
     def _line(self, run: Run) -> str:
-        epochs, row = schedule(run.cfg.train, run.cfg.budget).epochs, self._last_row(run)
+        epochs, row = make_schedule(run.cfg.train, run.cfg.budget).epochs, self._last_row(run)
         if row is None:
             return f"  {run.id:<52} epoch 1/{epochs}"
         left = (epochs - row["epoch"]) * (row["seconds"] + row["eval_seconds"])
@@ -95,4 +97,4 @@ class View:
 
     def _left_of(self, run: Run) -> float:
         each = self.seconds.get((run.cfg.dataset.name, run.cfg.network.name)) or mean(self.seconds.values())
-        return (schedule(run.cfg.train, run.cfg.budget).epochs - run.epochs_done) * each
+        return (make_schedule(run.cfg.train, run.cfg.budget).epochs - run.epochs_done) * each

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lls.losses.fused import log_softmax_backward, sum_rows
-from lls.losses.symmetric_kl import once
+from lls.losses.symmetric_kl import forbid_double_backward
 
 
 def sparse_symmetric_kl(
@@ -67,7 +67,7 @@ class _SparseKL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        once("sparse_symmetric_kl")
+        forbid_double_backward("sparse_symmetric_kl")
         to_z, to_row, y = ctx.saved_tensors
         grad = grad * ctx.factor
         return to_z * grad, sum_rows(to_row * grad, y, ctx.num_classes, -1, False), None, None, None, None

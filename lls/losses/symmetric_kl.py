@@ -30,7 +30,7 @@ def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale
     return _SymmetricKL.apply(logits, q, y, alpha, scale / len(y))
 
 
-def kernel(logits: Tensor) -> str:
+def loss_kernel(logits: Tensor) -> str:
     """What symmetric_kl computes these with: triton or torch."""
     return "triton" if logits.dtype == torch.float32 and has_triton(logits.device) else "torch"
 
@@ -39,7 +39,7 @@ class _SymmetricKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
         ctx.factor, ctx.num_classes = factor, len(q_logits)
-        ctx.fused = kernel(logits) == "triton"
+        ctx.fused = loss_kernel(logits) == "triton"
         if ctx.fused:
             from lls.losses import symmetric_kl_triton as triton_kl
 
@@ -51,7 +51,7 @@ class _SymmetricKL(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        once("symmetric_kl")
+        forbid_double_backward("symmetric_kl")
         to_z, to_q, y = ctx.saved_tensors
         grad = grad * ctx.factor
         if ctx.fused:
@@ -63,7 +63,7 @@ class _SymmetricKL(torch.autograd.Function):
         return to_z * -grad, rows, None, None, None
 
 
-def once(name: str) -> None:
+def forbid_double_backward(name: str) -> None:
     """RuntimeError where a second derivative is asked for; once_differentiable would cost a twentieth of the loss."""
     if torch.is_grad_enabled():
         raise RuntimeError(f"{name} can be differentiated once: use no create_graph")

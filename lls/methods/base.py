@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 class Method(nn.Module):
     """One way of training: a loss, and what it keeps."""
 
-    static = False
+    cuda_graph_safe = False
     """Whether `loss` is the same operations on the same tensors at every step of an epoch, none of which waits for the
     device: then a CUDA graph may replay it. What a step leaves in Python, or draws on the CPU, a replay would not."""
 

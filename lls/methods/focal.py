@@ -15,7 +15,7 @@ class Focal(Method):
     cross-entropy.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(self, num_classes: int, gamma: float = 3.0, reduction: str = "mean"):
         super().__init__()

@@ -14,7 +14,7 @@ class KD(Method):
     teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(self, num_classes: int, teacher: Teacher = no_teacher, beta: float = 0.0, temperature: float = 1.0):
         super().__init__()

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lls.losses.divergences import cross_entropy, entropy, log_mixture
-from lls.losses.symmetric_kl import kernel, symmetric_kl
+from lls.losses.symmetric_kl import loss_kernel, symmetric_kl
 from lls.methods.base import Batch, Method
 
 # Table 4: which terms each row keeps, in the order H(t, p), H(p, t), -H(p), -H(t).
-ROWS = {
+TERM_WEIGHTS = {
     "no_fce": (0, 1, 1, 1),
     "no_rce": (1, 0, 1, 1),
     "no_pred_em": (1, 1, 0, 1),
@@ -40,7 +40,7 @@ class LLS(Method):
     the network's weights. Raises ValueError for any other value.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(
         self,
@@ -56,17 +56,17 @@ class LLS(Method):
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0")
         self.alpha, self.scale, self.q_weight_decay = alpha, scale, q_weight_decay
-        self.weights = weights_of(terms)
+        self.weights = term_weights(terms)
         self.q = nn.Parameter(torch.zeros(num_classes, num_classes))
 
     def loss(self, batch: Batch) -> Tensor:
-        if self.weights == ROWS["lls"]:
+        if self.weights == TERM_WEIGHTS["lls"]:
             logits = batch.logits
             return symmetric_kl(logits, self.q.to(logits.dtype), batch.y, self.alpha, self.scale)
         return self.scale * sum(w * term.mean() for w, term in zip(self.weights, self.terms(batch), strict=True) if w)
 
     def loss_kernel(self, batch: Batch) -> str:
-        return kernel(batch.logits) if self.weights == ROWS["lls"] else "torch"
+        return loss_kernel(batch.logits) if self.weights == TERM_WEIGHTS["lls"] else "torch"
 
     def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The four terms of Eq. 5, `[B]` each: H(t, p̂), H(p̂, t), -H(p̂), -H(t)."""
@@ -83,14 +83,14 @@ class LLS(Method):
         return super().param_groups(weight_decay if self.q_weight_decay else 0.0)
 
 
-def weights_of(terms: str | Sequence[float]) -> tuple[float, ...]:
+def term_weights(terms: str | Sequence[float]) -> tuple[float, ...]:
     """The weights of H(t, p̂), H(p̂, t), -H(p̂), -H(t): a row of ROWS by name, or themselves. ValueError for others."""
     if isinstance(terms, str):
-        if terms not in ROWS:
-            raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(ROWS)}) or four weights")
-        return ROWS[terms]
+        if terms not in TERM_WEIGHTS:
+            raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(TERM_WEIGHTS)}) or four weights")
+        return TERM_WEIGHTS[terms]
     if not isinstance(terms, Sequence):
-        raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(ROWS)}) or four weights")
+        raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(TERM_WEIGHTS)}) or four weights")
     weights = tuple(terms)
     if len(weights) != 4 or not all(type(w) in (int, float) and math.isfinite(w) for w in weights) or not any(weights):
         raise ValueError(f"terms={list(weights)}: must be four numbers, not all zero: H(t,p), H(p,t), -H(p), -H(t)")

@@ -16,7 +16,7 @@ class LLSST(Method):
     (with its ½) at the frozen Q.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(self, num_classes: int, q: Tensor | None = None, alpha: float = 0.1, objective: str = "ce"):
         super().__init__()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lls.losses.divergences import entropy
 from lls.losses.sparse_kl import sparse_symmetric_kl
 from lls.methods.base import Batch, Method
-from lls.methods.lls import ROWS, weights_of
+from lls.methods.lls import TERM_WEIGHTS, term_weights
 
 
 class LLSTopN(Method):
@@ -55,7 +55,7 @@ class LLSTopN(Method):
         k = num_classes
         self.k, self.n, self.rest = k, min(n, k), max(k - n, 0)
         self.alpha, self.scale, self.q_weight_decay = alpha, scale, q_weight_decay
-        self.weights = weights_of(terms)
+        self.weights = term_weights(terms)
         self.q = nn.Parameter(torch.zeros(k, self.n + (self.rest > 0)))
         # candidate 0 of a class is the class itself; the others are placeholders until they are chosen
         self.register_buffer("candidates", ((torch.arange(k)[:, None] + torch.arange(self.n)) % k).int())
@@ -64,7 +64,7 @@ class LLSTopN(Method):
         self.gathering = bool(self.rest)  # what epochs_to_gather says, without asking the device at every step
 
     @property
-    def static(self) -> bool:
+    def cuda_graph_safe(self) -> bool:
         return not self.gathering
 
     def loss(self, batch: Batch) -> Tensor:
@@ -83,7 +83,7 @@ class LLSTopN(Method):
 
     @property
     def _closed_form(self) -> bool:
-        return bool(self.rest) and not self.gathering and self.weights == ROWS["lls"]
+        return bool(self.rest) and not self.gathering and self.weights == TERM_WEIGHTS["lls"]
 
     def terms(self, log_p: Tensor, q: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """H(t, p̂), H(p̂, t), -H(p̂), -H(t), `[B]` each. log_p: `[B, K]`; q: rows of Q; candidates: `[B, n]`."""

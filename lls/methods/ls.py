@@ -13,7 +13,7 @@ class LS(Method):
     alone (TF-KD's and Zipf's) smooths by αK/(K-1) in these terms.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(self, num_classes: int, alpha: float = 0.1):
         super().__init__()

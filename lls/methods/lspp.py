@@ -17,7 +17,7 @@ class LSPP(Method):
     c_weight_decay: whether C decays like the network's weights.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(self, num_classes: int, alpha: float = 0.1, c_weight_decay: bool = True):
         super().__init__()

@@ -19,7 +19,7 @@ class OLS(Method):
     is, unless its class had no sample predicted right.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(
         self,

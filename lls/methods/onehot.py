@@ -9,7 +9,7 @@ from lls.methods.base import Batch, Method
 class OneHot(Method):
     """H(e_y, p̂) = -log p̂_y (Eq. 1), mean over the batch."""
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(self, num_classes: int):
         super().__init__()

@@ -24,7 +24,7 @@ class TFKDReg(Method):
     LS(0.09995).
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class TFKDReg(Method):
         form: str = "code",
     ):
         super().__init__()
-        check(temperature, a, multiplier)
+        check_hyperparameters(temperature, a, multiplier)
         if form not in ("code", "paper"):
             raise ValueError(f"form={form}: must be one of code, paper")
         self.form, self.a, self.temperature = form, a, temperature
@@ -53,7 +53,7 @@ class TFKDReg(Method):
         return (1 - self.a) * hard + self.a * self.multiplier * soft
 
 
-def check(temperature: float, a: float, multiplier: float | None) -> None:
+def check_hyperparameters(temperature: float, a: float, multiplier: float | None) -> None:
     """ValueError for a hyper-parameter of either TF-KD that is out of range."""
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature={temperature}: must be above 0")

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lls.losses.divergences import kl
 from lls.methods.base import Batch, Method, Teacher, no_teacher
-from lls.methods.tfkd_reg import check
+from lls.methods.tfkd_reg import check_hyperparameters
 
 
 class TFKDSelf(Method):
@@ -17,7 +17,7 @@ class TFKDSelf(Method):
     which is the official 50 at K = 100 and gives the divergence the same weight at any other K.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class TFKDSelf(Method):
         multiplier: float | None = None,
     ):
         super().__init__()
-        check(temperature, a, multiplier)
+        check_hyperparameters(temperature, a, multiplier)
         self.teacher, self.temperature, self.a = teacher, temperature, a
         self.multiplier = num_classes / 2 if multiplier is None else multiplier
 

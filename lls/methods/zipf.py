@@ -17,7 +17,7 @@ class Zipf(Method):
     lam: λ, 0.1 on CIFAR-100 and 1.0 on Tiny-ImageNet. power: of the rank. mask: only samples predicted right count.
     """
 
-    static = True
+    cuda_graph_safe = True
 
     def __init__(
         self,

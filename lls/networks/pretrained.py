@@ -17,7 +17,7 @@ from lls.networks.models import Network
 HEADS = ("fc.", "classifier.", "head.")  # the classifier's parameters, as files of weights call them
 
 
-def start_from(net: Network, cfg: DictConfig, channels: int, folder: Path) -> None:
+def load_pretrained(net: Network, cfg: DictConfig, channels: int, folder: Path) -> None:
     """Load the weights that `cfg` (a node of configs/network) names into all of `net` but its classifier.
 
     `weights: null`, or no such key, leaves it as it is. A name is one of torchvision's for that network, such as

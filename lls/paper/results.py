@@ -6,12 +6,12 @@ from statistics import mean, stdev
 
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config.assemble import GROUPS, flattened
+from lls.config.assemble import GROUPS, flatten
 from lls.config.compose import compose
 from lls.errors import UserError
 from lls.runs.run import Run
 from lls.runs.schema import NOT_RECORDED, Failed, Result, is_failed
-from lls.training.schedule import schedule
+from lls.training.schedule import make_schedule
 
 MEASURES = (  # of result.json: key, digits, factor, whether with its standard deviation
     ("top1", 2),
@@ -23,7 +23,7 @@ MEASURES = (  # of result.json: key, digits, factor, whether with its standard d
 )
 
 
-def markdown(runs: Iterable[Run]) -> str:
+def results_markdown(runs: Iterable[Run]) -> str:
     """A Markdown table of those of `runs` that are finished or have diverged: mean ± sample standard deviation over
     their seeds; no mean where one has diverged."""
     rows: dict[tuple[str, ...], list[Result | Failed]] = {}
@@ -49,7 +49,7 @@ def differences(cfg: DictConfig) -> list[str]:
     option is not there any more."""
     choices = (*(f"{group}={cfg[group].name}" for group in GROUPS), f"seed={cfg.seed}", f"budget={cfg.budget}")
     try:
-        own, default = flattened(OmegaConf.to_container(cfg, resolve=True)), _of_options(choices)
+        own, default = flatten(OmegaConf.to_container(cfg, resolve=True)), _of_options(choices)
     except UserError:
         return []  # of an option that is no more
     apart = ("seed", "budget", "machine")
@@ -62,13 +62,19 @@ def differences(cfg: DictConfig) -> list[str]:
 
 @cache
 def _of_options(choices: tuple[str, ...]) -> dict[str, object]:
-    return flattened(OmegaConf.to_container(compose(choices), resolve=True))
+    return flatten(OmegaConf.to_container(compose(choices), resolve=True))
 
 
 def _label(run: Run) -> tuple[str, ...]:
     cfg = run.cfg
     method = " ".join([cfg.method.name, *differences(cfg)])
-    return cfg.dataset.name, cfg.network.name, method, f"{cfg.budget:g}", str(schedule(cfg.train, cfg.budget).epochs)
+    return (
+        cfg.dataset.name,
+        cfg.network.name,
+        method,
+        f"{cfg.budget:g}",
+        str(make_schedule(cfg.train, cfg.budget).epochs),
+    )
 
 
 def _over_seeds(results: list[Result], key: str, digits: int, scale: float = 1.0, spread: bool = True) -> str:

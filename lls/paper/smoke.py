@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lls.config.assemble import GROUPS, assembled, options, parse
+from lls.config.assemble import GROUPS, assemble, options, parse_overrides
 from lls.config.ranges import IN_MEMORY_SIDE
 
 OUTPUT = "outputs/smoke"
@@ -42,7 +42,7 @@ def overrides(texts: Sequence[str]) -> list[str]:
     if "width" in cfg.network:
         more["network.width"] = NARROW.partition("=")[2]
     if "teacher" in cfg.method and "width" in _teacher_network(requested):
-        given = parse([f"x={requested.get('method.teacher.overrides', '[]')}"])[0].value()
+        given = parse_overrides([f"x={requested.get('method.teacher.overrides', '[]')}"])[0].value()
         more["method.teacher.overrides"] = str([*given, NARROW])
     machine = {f"machine.{key}": value for key, value in MACHINE.items()}
     ordered = dict(choices) | machine | requested | more
@@ -52,7 +52,7 @@ def overrides(texts: Sequence[str]) -> list[str]:
 @cache
 def _config(*choices: tuple[str, str]) -> DictConfig:
     """What the yaml files of these options say."""
-    return assembled(parse([f"{group}={option}" for group, option in choices]))
+    return assemble(parse_overrides([f"{group}={option}" for group, option in choices]))
 
 
 def _teacher_network(requested: dict[str, str]) -> DictConfig:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import stdev
 
 
-def half_width(values: Sequence[float], confidence: float = 0.95) -> float:
+def ci_halfwidth(values: Sequence[float], confidence: float = 0.95) -> float:
     """Return half the width of the confidence interval of the mean of two or more values (Student's t)."""
     from scipy.stats import t
 

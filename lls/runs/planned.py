@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from lls.config.compose import compose
-from lls.runs.run import Run, needs
+from lls.runs.run import Run, teacher_run
 
 
 def run_of(overrides: Sequence[str]) -> Run:
@@ -19,13 +19,13 @@ def _run(overrides: tuple[str, ...]) -> Run:
     return Run(compose(overrides))
 
 
-def distinct(wanted: Iterable[Run]) -> list[Run]:
+def distinct_runs(wanted: Iterable[Run]) -> list[Run]:
     """Each run once, in the order of its first appearance, its teachers before it."""
     found: dict[Path, Run] = {}
 
     def add(run: Run) -> None:
         if run.folder not in found:
-            if teacher := needs(run):
+            if teacher := teacher_run(run):
                 add(teacher)
             found.setdefault(run.folder, run)
 

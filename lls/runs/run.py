@@ -23,14 +23,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config.assemble import GROUPS, parse, shown
+from lls.config.assemble import GROUPS, format_value, parse_overrides
 from lls.config.compose import compose
 from lls.errors import UserError
-from lls.files import set_aside, write_whole
+from lls.files import quarantine, write_atomic
 from lls.runs.schema import Failed, Result, check, check_result, check_written
 
 RUNS = "runs"
-SHOWN = ("name", "channels", "size", "mean", "std")  # what a network's images are like
+TEACHER_INPUT_KEYS = ("name", "channels", "size", "mean", "std")  # what a network's images are like
 
 
 class Busy(UserError):
@@ -41,7 +41,7 @@ class Busy(UserError):
 
 class Run:
     """One configuration and the folder it lives in. teacher: the run that teaches it, where that is known already;
-    else `needs` composes it."""
+    else `teacher_run` composes it."""
 
     def __init__(self, cfg: DictConfig, teacher: "Run | None" = None):
         self.cfg = cfg
@@ -68,7 +68,7 @@ class Run:
         try:
             data = json.loads(path.read_text())
         except ValueError as error:
-            set_aside(path, error)
+            quarantine(path, error)
             return None
         try:
             check_data(data)
@@ -102,7 +102,7 @@ class Run:
             return True
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         return (self.folder / "config.yaml").exists()
 
     @property
@@ -114,9 +114,9 @@ class Run:
         """Whether the folder holds this file; True for None."""
         return name is None or (self.folder / name).exists()
 
-    def forget_if_not_begun(self) -> None:
+    def remove_if_empty(self) -> None:
         """Remove a folder that holds nothing but its lock."""
-        if not self.begun and self.folder.is_dir() and [path.name for path in self.folder.iterdir()] == [".lock"]:
+        if not self.started and self.folder.is_dir() and [path.name for path in self.folder.iterdir()] == [".lock"]:
             (self.folder / ".lock").unlink()
             self.folder.rmdir()
 
@@ -124,7 +124,7 @@ class Run:
         cfg = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=True))
         cfg.machine.again = False  # it was for this once
         text = OmegaConf.to_yaml(cfg)
-        write_whole(self.folder / "config.yaml", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_atomic(self.folder / "config.yaml", lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def finish(self, result: Result) -> None:
         """Write result.json, whole: from here on the run is done. ValueError where it is not as its schema says."""
@@ -140,9 +140,9 @@ class Run:
 
     def _write(self, name: str, data: dict) -> None:
         text = json.dumps(data, indent=1, allow_nan=False) + "\n"
-        write_whole(self.folder / name, lambda temporary: temporary.write_text(text))
+        write_atomic(self.folder / name, lambda temporary: temporary.write_text(text))
 
-    def forget(self) -> None:
+    def remove_outputs(self) -> None:
         """Remove what training left, so that the run begins anew."""
         left = (
             "last.pt",
@@ -168,32 +168,32 @@ def identity(cfg: DictConfig) -> str:
     return f"{cfg.dataset.name}-{cfg.network.name}-{cfg.method.name}-s{cfg.seed}-{digest[:8]}"
 
 
-def needs(run: Run) -> Run | None:
+def teacher_run(run: Run) -> Run | None:
     """The run that has to be finished before this one can be trained: its teacher."""
     method = run.cfg.method
     if "teacher" not in method or method.get("q") is not None:
         return None
     if run.teacher is None:
-        run.teacher = Run(teacher_of(run.cfg))
+        run.teacher = Run(teacher_config(run.cfg))
     return run.teacher
 
 
-def lesson_file(student: Run) -> str:
+def teacher_artifact(student: Run) -> str:
     """The file of its teacher's folder that a student needs."""
     return "q.safetensors" if "q" in student.cfg.method else "last.pt"
 
 
-def frozen(run: Run) -> list[str]:
-    """A run and its teachers as texts from which `thawed` makes them, whatever has become of configs/ by then."""
-    teacher = needs(run)
-    return [OmegaConf.to_yaml(run.cfg, resolve=True), *(frozen(teacher) if teacher else [])]
+def serialize(run: Run) -> list[str]:
+    """A run and its teachers as texts from which `deserialize` makes them, whatever has become of configs/ by then."""
+    teacher = teacher_run(run)
+    return [OmegaConf.to_yaml(run.cfg, resolve=True), *(serialize(teacher) if teacher else [])]
 
 
-def thawed(texts: list[str]) -> Run:
-    return Run(OmegaConf.create(texts[0]), thawed(texts[1:]) if texts[1:] else None)
+def deserialize(texts: list[str]) -> Run:
+    return Run(OmegaConf.create(texts[0]), deserialize(texts[1:]) if texts[1:] else None)
 
 
-def teacher_of(cfg: DictConfig) -> DictConfig:
+def teacher_config(cfg: DictConfig) -> DictConfig:
     """The configuration of the teacher that `cfg.method.teacher` names: the student's own but for network, method,
     subset, seed, budget and `overrides`. A teacher of the student's own kind of network has that network's keys too.
     UserError where there is no such teacher."""
@@ -208,7 +208,7 @@ def teacher_of(cfg: DictConfig) -> DictConfig:
         teacher, plain = compose(overrides), OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     except UserError as error:
         raise UserError(f"method.teacher: {error}") from None
-    own = parse(list(wanted.overrides))
+    own = parse_overrides(list(wanted.overrides))
     for section in {"dataset", "train", "augment", "machine"} - {override.key_or_group for override in own}:
         teacher[section] = plain[section]
     teacher.machine.again = False  # of a student's teacher nothing was said
@@ -216,16 +216,16 @@ def teacher_of(cfg: DictConfig) -> DictConfig:
     for override in own:
         if override.key_or_group not in GROUPS:
             OmegaConf.update(teacher, override.key_or_group, override.value())
-    for key in [] if "q" in cfg.method else SHOWN:  # a Q is no network, and goes by the classes' names
+    for key in [] if "q" in cfg.method else TEACHER_INPUT_KEYS:  # a Q is no network, and goes by the classes' names
         if teacher.dataset[key] != cfg.dataset[key]:
-            theirs, ours = shown(teacher.dataset[key]), shown(cfg.dataset[key])
+            theirs, ours = format_value(teacher.dataset[key]), format_value(cfg.dataset[key])
             raise UserError(f"method.teacher: dataset.{key}={theirs}: it is shown its student's images, of {ours}")
     return teacher
 
 
 def _quoted(value: object) -> str:
     """A value as Hydra reads it back, whatever is in a text."""
-    return "'" + value.replace("'", "\\'") + "'" if isinstance(value, str) else shown(value)
+    return "'" + value.replace("'", "\\'") + "'" if isinstance(value, str) else format_value(value)
 
 
 def _canonical(value: object) -> object:

@@ -7,25 +7,26 @@ from lls.runs.schema import NOT_RECORDED, Failed, Result
 if TYPE_CHECKING:
     pass
 
-AGAIN = "machine.again=true trains it again"
+TRAIN_AGAIN = "machine.again=true trains it again"
 
 
-def in_words(result: Result) -> str:
+def result_summary(result: Result) -> str:
     """What a run has reached, and in what time."""
     budget = "" if result.get("budget", 1) == 1 else f" at budget {result['budget']:g}"
+    epochs = format_measure(result, "epochs", "d")
     return (
-        f"top-1 {number(result, 'top1', '.2f', ' %')} after {number(result, 'epochs', 'd')} epochs{budget} "
-        f"(best {number(result, 'top1_best', '.2f', ' %')}), {number(result, 'seconds', '.0f', ' s')}, "
-        f"{number(result, 'images_per_second', ',.0f', ' images/s')}"
+        f"top-1 {format_measure(result, 'top1', '.2f', ' %')} after {epochs} epochs{budget} "
+        f"(best {format_measure(result, 'top1_best', '.2f', ' %')}), {format_measure(result, 'seconds', '.0f', ' s')}, "
+        f"{format_measure(result, 'images_per_second', ',.0f', ' images/s')}"
     )
 
 
-def number(result: Result, key: str, form: str, unit: str = "") -> str:
+def format_measure(result: Result, key: str, form: str, unit: str = "") -> str:
     """A number of a result as text, or that it was not recorded."""
     return f"{result[key]:{form}}{unit}" if key in result else NOT_RECORDED
 
 
-def failure_in_words(failed: Failed) -> str:
+def failure_summary(failed: Failed) -> str:
     """`loss was nan in epoch 1, step 3, at lr 1e+06`."""
     return (
         f"{failed['measure']} was {failed['loss'] if failed['measure'] == 'loss' else 'not finite'} in epoch "

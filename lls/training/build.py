@@ -18,7 +18,7 @@ from lls.device import ComputeSettings
 from lls.errors import UserError
 from lls.methods.base import Method
 from lls.networks.models import Network
-from lls.training.cuda_graph import Recorded
+from lls.training.cuda_graph import CUDAGraphStep
 from lls.training.step import Step
 
 
@@ -75,7 +75,7 @@ def _method_class(module: ModuleType) -> type[Method]:
     return own[0]
 
 
-def step_of(cfg: DictConfig, net: Network, method: Method, how: ComputeSettings, device: torch.device) -> Step:
+def build_step(cfg: DictConfig, net: Network, method: Method, compute: ComputeSettings, device: torch.device) -> Step:
     """The step of a configuration's run: network and method go to the device, with SGD as Appendix I has it."""
     net.to(device, memory_format=torch.channels_last)
     method.to(device)
@@ -88,5 +88,5 @@ def step_of(cfg: DictConfig, net: Network, method: Method, how: ComputeSettings,
         nesterov=train.nesterov,
         fused=True,
     )
-    kind = Recorded if how.graph else Step
-    return kind(net, method, optimizer, precision=how.precision, compile=how.compile, clip_norm=train.clip_norm)
+    kind = CUDAGraphStep if compute.graph else Step
+    return kind(net, method, optimizer, precision=compute.precision, compile=compute.compile, clip_norm=train.clip_norm)

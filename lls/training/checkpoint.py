@@ -7,12 +7,12 @@ from threading import Thread
 import torch
 from torch import Tensor, nn
 
-from lls.files import set_aside, write_whole
+from lls.files import quarantine, write_atomic
 from lls.methods.base import Method
 from lls.runs.run import Run
 
 
-def state_of(
+def collect_state(
     net: nn.Module,
     method: Method,
     optimizer: torch.optim.Optimizer | None,
@@ -45,7 +45,7 @@ def save(run: Run, state: dict) -> None:
         with open(temporary, "wb") as file:  # given a path, PyTorch would not say that the disk is full
             torch.save(state, file)
 
-    write_whole(run.folder / "last.pt", write)
+    write_atomic(run.folder / "last.pt", write)
 
 
 def load(run: Run) -> dict:
@@ -65,7 +65,7 @@ def restore(run: Run) -> dict | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        set_aside(run.folder / "last.pt", error)
+        quarantine(run.folder / "last.pt", error)
         return None
 
 

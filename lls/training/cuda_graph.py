@@ -6,66 +6,67 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from lls.training.step import Labels, Measured, Step
+from lls.training.step import Labels, Step, StepMeasures
 
-_unended: list = []  # graphs whose recording has failed: PyTorch's allocator of pinned memory goes on asking them
+# Graphs whose capture failed. They are kept because PyTorch's pinned-memory allocator still queries them.
+_failed_captures: list = []
 
 
-class Recorded(Step):
+class CUDAGraphStep(Step):
     """A Step that is recorded as one CUDA graph and then replayed: one launch a step instead of hundreds.
 
-    The first steps are done one operation at a time, as PyTorch asks for, and a method that is not `static` always. So
-    is all where the recording fails, which costs a line of text. Graphs share their memory: none needs what another
-    left there."""
+    The first steps are done one operation at a time, as PyTorch asks for, and a method that is not
+    `cuda_graph_safe` always. So is all where the recording fails, which costs a line of text. Graphs share their
+    memory: none needs what another left there."""
 
-    WARM_UP = 3
+    WARMUP_STEPS = 3
 
     def __init__(self, *args, **keys):
         super().__init__(*args, **keys)
-        self.tapes: dict[tuple, _Tape] = {}
+        self.graphs: dict[tuple, _CapturedGraph] = {}
         self.works, self.replayed = True, False
         # one stream for each: memory that is freed on a stream serves that stream alone
-        self.aside, self.recorder = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
+        self.warmup_stream, self.capture_stream = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
         self.pool = torch.cuda.graph_pool_handle()
 
     @property
     def captured(self) -> bool:
         return self.replayed
 
-    def _train(self, x: Tensor, labels: Labels) -> Measured:
-        if not (self.works and self.method.static):
+    def _train(self, x: Tensor, labels: Labels) -> StepMeasures:
+        if not (self.works and self.method.cuda_graph_safe):
             return super()._train(x, labels)
         key = (x.shape, len(labels))
-        if key not in self.tapes:
-            self.tapes[key] = _Tape(x, labels)
-        tape = self.tapes[key]
-        tape.load(x, labels)
-        if tape.graph is None and tape.plays == self.WARM_UP:
-            self._record(tape)
-        if tape.graph is not None:
-            tape.graph.replay()
+        if key not in self.graphs:
+            self.graphs[key] = _CapturedGraph(x, labels)
+        captured = self.graphs[key]
+        captured.load(x, labels)
+        if captured.graph is None and captured.warmup_steps_done == self.WARMUP_STEPS:
+            self._capture(captured)
+        if captured.graph is not None:
+            captured.graph.replay()
             self.replayed = True
-            return tape.measured.clone().unbind()  # the next replay overwrites it
-        tape.plays += 1
-        self.aside.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self.aside):
-            measured = super()._train(*tape.inputs())
-        torch.cuda.current_stream(self.device).wait_stream(self.aside)
+            return captured.measured.clone().unbind()  # the next replay overwrites it
+        captured.warmup_steps_done += 1
+        self.warmup_stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self.warmup_stream):
+            measured = super()._train(*captured.inputs())
+        torch.cuda.current_stream(self.device).wait_stream(self.warmup_stream)
         return measured
 
-    def _play(self, tape: "_Tape") -> None:
-        """One step of the tape's batch, for a recording."""
-        torch.stack(super()._train(*tape.inputs()), out=tape.measured)
+    def _play(self, captured: "_CapturedGraph") -> None:
+        """One step of the captured graph's batch, for a recording."""
+        torch.stack(super()._train(*captured.inputs()), out=captured.measured)
 
-    def _record(self, tape: "_Tape") -> None:
+    def _capture(self, captured: "_CapturedGraph") -> None:
         self.optimizer.zero_grad()  # so that the graph makes the gradients its own
         gc.collect()  # an earlier run's graph, collected while this one is recorded, would end the recording
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
         # thread_local: another thread may be pinning a batch that workers have decoded
-        recording = torch.cuda.graph(graph, self.pool, self.recorder, capture_error_mode="thread_local")
+        recording = torch.cuda.graph(graph, self.pool, self.capture_stream, capture_error_mode="thread_local")
         try:
             with recording:
-                self._play(tape)
+                self._play(captured)
         except RuntimeError as error:
             # where ending the recording fails too, PyTorch leaves stream, generator and, before 2.12 (its pull request
             # 180395), memory as if it went on: no other could be recorded, and no memory given back
@@ -75,14 +76,14 @@ class Recorded(Step):
             with suppress(RuntimeError):  # if it did end, the graph itself gives its memory back
                 torch._C._cuda_endAllocateToPool(self.device.index, self.pool)
                 torch._C._cuda_releasePool(self.device.index, self.pool)
-                _unended.append(graph)
+                _failed_captures.append(graph)
             self.works = False
-            self.tapes.clear()
+            self.graphs.clear()
             self.optimizer.zero_grad()
             reason = str(error.__context__ or error).splitlines()[0][:100]  # the first error, not the second
             print(f"no CUDA graph of this run, whose steps are launched one operation at a time ({reason})", flush=True)
         else:
-            tape.graph = graph
+            captured.graph = graph
 
     def set_lr(self, lr: float) -> None:
         """In place: the graph reads it from where it was when it was recorded."""
@@ -92,11 +93,11 @@ class Recorded(Step):
             group["lr"].fill_(lr)
 
 
-class _Tape:
+class _CapturedGraph:
     """A graph, and the tensors that it reads a batch from."""
 
     def __init__(self, x: Tensor, labels: Labels):
-        self.graph, self.plays, self.measured = None, 0, torch.zeros(5, device=x.device)
+        self.graph, self.warmup_steps_done, self.measured = None, 0, torch.zeros(5, device=x.device)
         self.x, self.ys = torch.empty_like(x), [torch.empty_like(y) for y, _ in labels]
         self.weights = [torch.ones((), device=x.device) for _ in labels]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from lls.errors import one_line
-from lls.files import write_whole
+from lls.files import write_atomic
 from lls.runs.run import Run
 from lls.training.wandb_run import start
 
 
-class Recorder:
+class RunLogger:
     """Writes each row to metrics.jsonl and to W&B; a context manager. `rows`: those of the epochs already done, which
     replace what metrics.jsonl holds (a killed process may not have come to write the row that its checkpoint knows)."""
 
@@ -20,14 +20,14 @@ class Recorder:
         self.path = run.folder / "metrics.jsonl"
         self.rows = list(rows)
         text = "".join(map(_line, self.rows))
-        write_whole(self.path, lambda temporary: temporary.write_text(text))
+        write_atomic(self.path, lambda temporary: temporary.write_text(text))
         self.wandb = start_wandb(run)
         if self.wandb is not None and self.wandb.settings.mode != "online":
             # An offline log that was killed has lost its last rows: the new one holds them all.
             for row in self.rows:
                 self._mirror(lambda wandb, row=row: wandb.log(row, step=row["epoch"]))
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> "RunLogger":
         return self
 
     def __exit__(self, kind, *_) -> None:

@@ -9,27 +9,27 @@ from typing import NamedTuple
 import torch
 
 from lls.data.augment import Augmentation
-from lls.data.loaders import feed
-from lls.data.sources import Source, find
-from lls.data.subset import kept_classes
+from lls.data.loaders import make_loaders
+from lls.data.sources import Source, find_source
+from lls.data.subset import num_classes_of_subset
 from lls.device import ComputeSettings, environment_info, keep_memory, resolve_compute, select_device, set_precision
 from lls.errors import Diverged, UserError
 from lls.methods.base import Method
 from lls.networks.models import Network
-from lls.networks.pretrained import start_from
+from lls.networks.pretrained import load_pretrained
 from lls.runs.provenance import commit
 from lls.runs.run import Run
 from lls.runs.schema import Row, check_written
-from lls.runs.summary import failure_in_words
-from lls.training.build import build_augmentation, build_method, build_network, step_of
-from lls.training.checkpoint import Saver, resume, save, state_of
+from lls.runs.summary import failure_summary
+from lls.training.build import build_augmentation, build_method, build_network, build_step
+from lls.training.checkpoint import Saver, collect_state, resume, save
 from lls.training.evaluate import evaluate
-from lls.training.logger import Recorder
+from lls.training.logger import RunLogger
 from lls.training.metrics import q_measures
 from lls.training.progress import Progress
-from lls.training.result import now, outcome
-from lls.training.schedule import schedule
-from lls.training.step import Divergence, Step, epoch
+from lls.training.result import final_result, timestamp
+from lls.training.schedule import make_schedule
+from lls.training.step import Divergence, Step, train_epoch
 from lls.training.teacher import give_teacher
 
 
@@ -49,11 +49,11 @@ def prepare(run: Run) -> Prepared:
     cfg = run.cfg
     device = select_device(cfg.machine.device)
     set_precision(cfg.machine.precision, device)
-    source = find(cfg.dataset, Path(cfg.machine.data))
-    num_classes = kept_classes(source.num_classes, cfg.dataset.subset)
+    source = find_source(cfg.dataset, Path(cfg.machine.data))
+    num_classes = num_classes_of_subset(source.num_classes, cfg.dataset.subset)
     torch.manual_seed(cfg.seed)
     net = build_network(cfg.network, num_classes, cfg.dataset.channels, cfg.dataset.size)
-    start_from(net, cfg.network, cfg.dataset.channels, Path(cfg.machine.data))
+    load_pretrained(net, cfg.network, cfg.dataset.channels, Path(cfg.machine.data))
     method = build_method(cfg.method, num_classes)
     try:
         method.prepare(net)
@@ -66,18 +66,18 @@ def train(run: Run, prepared: Prepared) -> dict:
     """Train a prepared run to its end, from its checkpoint if it has one, and leave its result. Returns the result.
 
     Its teacher, if it has one, is finished."""
-    cfg, plan = run.cfg, schedule(run.cfg.train, run.cfg.budget)
+    cfg, plan = run.cfg, make_schedule(run.cfg.train, run.cfg.budget)
     device, source, net, method, augmentation = prepared
-    images = feed(cfg, source, device)
+    images = make_loaders(cfg, source, device)
     give_teacher(run, method, images.classes, device)
-    batches, test = images.train(augmentation.pixels), images.plain("test")
-    how = resolve_compute(cfg.machine, device, plan.epochs * len(batches))
-    step = step_of(cfg, net, method, how, device)
+    batches, test = images.train(augmentation.pixels), images.eval_batches("test")
+    settings = resolve_compute(cfg.machine, device, plan.epochs * len(batches))
+    step = build_step(cfg, net, method, settings, device)
 
     torch.manual_seed(cfg.seed)  # whatever the teacher drew
     keep_memory(device)  # now: what reading the data took for a while has been given back
     if cfg.machine.get("again", False) and run.ended:
-        run.forget()  # not before: now all that training needs is there
+        run.remove_outputs()  # not before: now all that training needs is there
     run.write_config()
     rows, commits, compute = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, commit()]))
@@ -85,7 +85,7 @@ def train(run: Run, prepared: Prepared) -> dict:
     print(f"{run.id}: {plan.epochs} epochs on {device}{f', {first} of them done' if first else ''}", flush=True)
     with (
         images,
-        Recorder(run, rows) as recorder,
+        RunLogger(run, rows) as logger,
         Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress,
         Saver(partial(save, run), device) as saver,
     ):
@@ -93,7 +93,7 @@ def train(run: Run, prepared: Prepared) -> dict:
             started = time.perf_counter()
             step.set_lr(plan.lr(number))
             net.train()
-            epoch(step, batches.epoch(number), augmentation.mix, progress.step)
+            train_epoch(step, batches.epoch(number), augmentation.mix, progress.step)
             method.end_epoch()
             of_training, trained = step.measures(), time.perf_counter()
             if of_training.divergence is not None:
@@ -104,7 +104,7 @@ def train(run: Run, prepared: Prepared) -> dict:
                 "loss": of_training.loss,
                 "train_cross_entropy": of_training.cross_entropy,
                 "train_top1": of_training.top1,
-                **evaluate(net, test, how.precision),
+                **evaluate(net, test, settings.precision),
                 **q_measures(method.q_logits()),
                 "seconds": trained - started,
                 "eval_seconds": time.perf_counter() - trained,
@@ -114,15 +114,17 @@ def train(run: Run, prepared: Prepared) -> dict:
                 last = Divergence(len(batches), of_training.loss, of_training.largest_logit)
                 raise _diverged(run, number + 1, measure, last, plan.lr(number), commits)
             check_written(row, Row)
-            compute = _extended(compute, _computed(step, how, device))
-            saver.save(state_of(net, method, step.optimizer, [*recorder.rows, row], images.classes, commits, compute))
-            recorder.log(row)
+            compute = _extended(compute, _computed(step, settings, device))
+            saver.save(
+                collect_state(net, method, step.optimizer, [*logger.rows, row], images.classes, commits, compute)
+            )
+            logger.log(row)
             progress.epoch(row)
         saver.wait()
         about = {"commit": _joined(commits), "compute": compute, "images": images.fingerprint}
-        result = outcome(run, recorder, net, method, images.classes, test, how.precision, about)
+        result = final_result(run, logger, net, method, images.classes, test, settings.precision, about)
         # a finished run needs its weights, not its momentum
-        save(run, state_of(net, method, None, recorder.rows, images.classes, commits, compute))
+        save(run, collect_state(net, method, None, logger.rows, images.classes, commits, compute))
         run.finish(result)
     return result
 
@@ -140,9 +142,9 @@ def _extended(compute: list[dict], now: dict) -> list[dict]:
     return [*earlier, last | {"epochs": last["epochs"] + 1}]
 
 
-def _computed(step: Step, how: ComputeSettings, device: torch.device) -> dict:
+def _computed(step: Step, settings: ComputeSettings, device: torch.device) -> dict:
     """How the last epoch was computed."""
-    used = how._replace(compile=step.compiled, graph=step.captured)
+    used = settings._replace(compile=step.compiled, graph=step.captured)
     about = environment_info(used, device) | {"loss_kernel": step.loss_kernel}
     return {key: value for key, value in about.items() if key != "versions"}
 
@@ -154,5 +156,5 @@ def _diverged(
     loss, largest = (x if math.isfinite(x) else str(x) for x in (divergence.loss, divergence.largest_logit))
     failed = {"id": run.id, "epoch": epoch, "step": divergence.step, "measure": measure, "loss": loss}
     failed |= {"largest_logit": largest, "lr": lr, "commit": _joined(commits)}
-    run.fail(failed | {"finished": now()})
-    return Diverged(f"{run.id}: {failure_in_words(failed)}; a lower train.lr may help")
+    run.fail(failed | {"finished": timestamp()})
+    return Diverged(f"{run.id}: {failure_summary(failed)}; a lower train.lr may help")

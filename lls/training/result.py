@@ -9,13 +9,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lls.config.compose import changed
+from lls.config.compose import with_overrides
 from lls.data.in_memory import TestBatches
-from lls.data.loaders import feed
-from lls.data.sources import find
+from lls.data.loaders import make_loaders
+from lls.data.sources import find_source
 from lls.data.superclasses import superclasses
 from lls.device import package_versions
-from lls.files import write_whole
+from lls.files import write_atomic
 from lls.methods.base import Method
 from lls.networks.models import Network
 from lls.qmatrix import QMatrix, draw_q, save_q
@@ -23,15 +23,15 @@ from lls.runs.provenance import method_code
 from lls.runs.run import Run
 from lls.runs.schema import VERSION, Result
 from lls.training.evaluate import evaluate, predict
-from lls.training.logger import Recorder
+from lls.training.logger import RunLogger
 from lls.training.metrics import confusion_matrix, group_accuracy, matrix_measures, measures
 
 GEOMETRIES = ("matched", "paper")  # of FashionMNIST
 
 
-def outcome(
+def final_result(
     run: Run,
-    recorder: Recorder,
+    logger: RunLogger,
     net: Network,
     method: Method,
     classes: list[str],
@@ -41,15 +41,15 @@ def outcome(
 ) -> Result:
     """Measure the network after its last epoch; save predictions, confusion matrix and Q. Returns the result, which is
     not written yet. about: `commit`, `images` (their fingerprint), and `compute`, how the epochs were computed."""
-    cfg, rows = run.cfg, recorder.rows
+    cfg, rows = run.cfg, logger.rows
     logits, y = predict(net, test, precision)
-    measured = measure(cfg, net, logits, y, classes, precision, test.device)
+    measured = measure_logits(cfg, net, logits, y, classes, precision, test.device)
     save_predictions(run.folder / "predictions.npz", logits, y, classes)
     confusion = confusion_matrix(logits, y)
-    write_whole(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
+    write_atomic(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
     if (q_logits := method.q_logits()) is not None:
         _save_q(run, q_logits, classes)
-        recorder.image("q", run.folder / "q.png")
+        logger.image("q", run.folder / "q.png")
         measured |= matrix_measures(q_logits, confusion)
     seconds, last = sum(row["seconds"] for row in rows), rows[-1]
     *earlier, compute = about["compute"] or [{}]
@@ -77,9 +77,9 @@ def outcome(
         "commit": about["commit"],
         "method_code": method_code(cfg.method.name),
         "images": about["images"],
-        "finished": now(),
+        "finished": timestamp(),
     }
-    recorder.summary(result)
+    logger.summary(result)
     return result
 
 
@@ -93,7 +93,7 @@ def _save_q(run: Run, q_logits: Tensor, classes: list[str]) -> None:
     draw_q(run.folder / "q.png", q)
 
 
-def measure(
+def measure_logits(
     cfg: DictConfig,
     net: Network,
     logits: Tensor,
@@ -109,9 +109,9 @@ def measure(
         measured["top1_superclass"] = group_accuracy(logits, y, groups)
     for geometry in GEOMETRIES:
         if cfg.dataset.get("geometry") not in (None, geometry):
-            other = changed(cfg, [f"dataset.geometry={geometry}"])
-            with feed(other, find(other.dataset, Path(cfg.machine.data)), device) as images:
-                there = evaluate(net, images.plain("test"), precision)
+            other = with_overrides(cfg, [f"dataset.geometry={geometry}"])
+            with make_loaders(other, find_source(other.dataset, Path(cfg.machine.data)), device) as images:
+                there = evaluate(net, images.eval_batches("test"), precision)
             measured |= {f"{name}_{geometry}_geometry": there[name] for name in ("top1", "nll", "ece")}
     return measured
 
@@ -126,10 +126,10 @@ def save_predictions(path: Path, logits: Tensor, y: Tensor, classes: list[str]) 
         with open(temporary, "wb") as file:  # given a name, NumPy adds .npz to it
             np.savez(file, logits=halves, labels=y.cpu().numpy().astype(np.uint16), classes=np.array(classes))
 
-    write_whole(path, write)
+    write_atomic(path, write)
 
 
-def now() -> str:
+def timestamp() -> str:
     """The time as result.json has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 
-def scaled(epochs: int, budget: float) -> int:
+def scale_epochs(epochs: int, budget: float) -> int:
     """`epochs` at a budget in (0, 1]: rounded half up, at least 1. Decimal, so that 0.35 of 150 is 53 and not 52."""
     return max(1, int((epochs * Decimal(repr(float(budget)))).quantize(Decimal(1), ROUND_HALF_UP)))
 
@@ -27,13 +27,13 @@ class Schedule(NamedTuple):
         return self.base_lr * warm * self.decay ** sum(epoch + 1 >= m for m in self.milestones)
 
 
-def schedule(train: DictConfig, budget: float) -> Schedule:
+def make_schedule(train: DictConfig, budget: float) -> Schedule:
     """The schedule of a configuration's `train` at its `budget`. However small that is, the first epoch is one at the
     full rate, unless it was not before."""
     return Schedule(
-        epochs=scaled(train.epochs, budget),
+        epochs=scale_epochs(train.epochs, budget),
         base_lr=train.lr,
-        warmup=scaled(train.warmup, budget),
-        milestones=tuple(max(scaled(m, budget), min(m, 2)) for m in train.milestones),
+        warmup=scale_epochs(train.warmup, budget),
+        milestones=tuple(max(scale_epochs(m, budget), min(m, 2)) for m in train.milestones),
         decay=train.lr_decay,
     )

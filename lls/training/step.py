@@ -13,7 +13,7 @@ from lls.methods.base import Batch, Method
 from lls.networks.models import Network
 
 Labels = list[tuple[Tensor, float]]  # as of lls.data.augment: hard labels and their weights
-Measured = tuple[Tensor, ...]  # scalars on the device: loss, cross-entropy, accuracy, smallest and largest logit
+StepMeasures = tuple[Tensor, ...]  # scalars on the device: loss, cross-entropy, accuracy, smallest and largest logit
 
 
 class Divergence(NamedTuple):
@@ -56,7 +56,7 @@ class Step:
             torch.compiler.reset()  # a sweep's runs share a process, where nothing is compiled more than eight times
         self.forward: Callable = torch.compile(net) if compile else net
         self.precision, self.clip_norm = precision, clip_norm
-        self.history: list[Measured] = []  # one a step
+        self.history: list[StepMeasures] = []  # one a step
         self.compiled, self.loss_kernel = False, "torch"
 
     @property
@@ -67,7 +67,7 @@ class Step:
     def __call__(self, x: Tensor, labels: Labels) -> None:
         self.history.append(self._train(x, labels))
 
-    def _train(self, x: Tensor, labels: Labels) -> Measured:
+    def _train(self, x: Tensor, labels: Labels) -> StepMeasures:
         """One step. Returns what is measured of it."""
         with autocast(self.device, self.precision):
             logits, features = self.forward(x)
@@ -96,7 +96,7 @@ class Step:
 
 
 @torch.no_grad()
-def _measured(logits: Tensor, labels: Labels, loss: Tensor) -> Measured:
+def _measured(logits: Tensor, labels: Labels, loss: Tensor) -> StepMeasures:
     """Cross-entropy and accuracy are weighted as the labels are. In few operations: they are a part of every step."""
     predicted = logits.argmax(1)
     cross_entropy = _weighted(labels, lambda y: F.cross_entropy(logits, y))
@@ -121,7 +121,7 @@ def _divergence(loss: Tensor, logit: Tensor) -> Divergence | None:
     return Divergence(first + 1, loss[first].item(), largest.max().item() if len(largest) else math.nan)
 
 
-def epoch(step: Step, batches: Iterable, mix: Callable, after: Callable[[], None]) -> None:
+def train_epoch(step: Step, batches: Iterable, mix: Callable, after: Callable[[], None]) -> None:
     """One pass over the batches; `after` is called after each step."""
     for x, y in batches:
         step(*mix(x, y))

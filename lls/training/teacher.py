@@ -14,7 +14,7 @@ from lls.device import autocast
 from lls.errors import UserError, one_line
 from lls.methods.base import Method, Teacher
 from lls.qmatrix import QMatrix, load_q
-from lls.runs.run import Run, needs
+from lls.runs.run import Run, teacher_run
 from lls.training.checkpoint import load
 
 
@@ -34,7 +34,7 @@ def teacher_inputs(run: Run, classes: list[str], device: torch.device) -> Teache
     method = run.cfg.method
     if "teacher" not in method:
         return None
-    teacher = needs(run)
+    teacher = teacher_run(run)
     if "q" in method:
         path = Path(str(method.q)).expanduser() if teacher is None else teacher.folder / "q.safetensors"
         return _q(path).restrict(classes).logits

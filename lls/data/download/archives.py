@@ -13,14 +13,21 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from lls.errors import UserError, one_line
-from lls.files import write_whole
+from lls.files import write_atomic
 
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
-Place = Callable[[str], str | None]  # a member's name to its place in the folder, or None to leave it out
+ARCHIVE_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+)
+PlaceMember = Callable[[str], str | None]  # a member's name to its place in the folder, or None to leave it out
 
 
 @contextmanager
-def building(target: Path) -> Iterator[Path]:
+def staging_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target`, standing for its parent: what the block leaves in it under `target`'s name is
     moved to `target` when the block ends well. Whatever happens, nothing else is left. UserError for a full disk."""
     stand_in = target.with_name(f".{target.name}.unpacking")
@@ -40,7 +47,7 @@ def building(target: Path) -> Iterator[Path]:
         shutil.rmtree(stand_in, ignore_errors=True)
 
 
-def unpack(archive: Path, into: Path, place: Place) -> int:
+def unpack(archive: Path, into: Path, place: PlaceMember) -> int:
     """Write the files of a zip or tar for which `place` has a place below `into`; how many they were.
 
     Only regular files are taken, and none may lie outside. UserError for an archive that is broken, or has none."""
@@ -48,7 +55,10 @@ def unpack(archive: Path, into: Path, place: Place) -> int:
 
     written = 0
     try:
-        with broken(archive), tqdm(desc=f"unpacking {archive.name}", unit=" files", leave=False, disable=None) as bar:
+        with (
+            archive_errors(archive),
+            tqdm(desc=f"unpacking {archive.name}", unit=" files", leave=False, disable=None) as bar,
+        ):
             for name, file in _members(archive):
                 where = place(name)
                 if where is not None:
@@ -70,7 +80,10 @@ def unpack_ilsvrc(train: Path, val: Path, devkit: Path, into: Path, wnids: Itera
     from tqdm import tqdm
 
     kept = set(wnids)
-    with broken(train), tqdm(desc="unpacking classes", total=len(kept), leave=False, disable=None) as bar:
+    with (
+        archive_errors(train),
+        tqdm(desc="unpacking classes", total=len(kept), leave=False, disable=None) as bar,
+    ):
         for name, of_class in _members(train):
             wnid = PurePosixPath(name).stem
             if wnid in kept:
@@ -94,18 +107,18 @@ def unpack_ilsvrc(train: Path, val: Path, devkit: Path, into: Path, wnids: Itera
 def gunzip(archive: Path, path: Path) -> None:
     """The file that a .gz holds, whole at `path` or not there. UserError for a broken archive or a full disk."""
     try:
-        with broken(archive), gzip.open(archive) as file:
-            write_whole(path, lambda temporary: _write(file, temporary))
+        with archive_errors(archive), gzip.open(archive) as file:
+            write_atomic(path, lambda temporary: _write(file, temporary))
     except OSError as error:
         raise UserError(f"{path} can't be unpacked ({error.strerror or error}); nothing half-written is left") from None
 
 
 @contextmanager
-def broken(archive: Path) -> Iterator[None]:
+def archive_errors(archive: Path) -> Iterator[None]:
     """Whatever a broken archive raises as a UserError that names it."""
     try:
         yield
-    except BROKEN as error:
+    except ARCHIVE_ERRORS as error:
         reason = one_line(error)
         raise UserError(f"{archive} is broken or not whole ({reason}): delete it and get it again") from None
 
@@ -145,10 +158,10 @@ def _write(file: IO[bytes], path: Path) -> None:
         shutil.copyfileobj(file, out, 1 << 20)
 
 
-def _unpack_inner(archive: Path, into: Path, place: Place) -> int:
+def _unpack_inner(archive: Path, into: Path, place: PlaceMember) -> int:
     """An archive that holds nothing of what is looked for may hold the zip that does."""
     written, inner = 0, into / ".inner.zip"
-    with broken(archive):
+    with archive_errors(archive):
         for name, file in _members(archive):
             if name.lower().endswith(".zip"):
                 _write(file, inner)
@@ -166,7 +179,7 @@ def _ground_truth(devkit: Path) -> list[str]:
     from scipy.io import loadmat
 
     contents = {}
-    with broken(devkit):
+    with archive_errors(devkit):
         for name, file in _members(devkit):
             contents[PurePosixPath(name).name] = file.read()
     try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lls.data.download import archives, published
 from lls.data.download.fetch import digest
-from lls.data.download.prepare import lock, obtained
+from lls.data.download.prepare import ensure_archives, lock
 from lls.data.download.verify import check_counts
 from lls.errors import UserError, one_line
 
@@ -26,10 +26,10 @@ class Arrays(NamedTuple):
     classes: list[str]
 
 
-def read(name: str, folder: Path) -> Arrays:
+def read_arrays(name: str, folder: Path) -> Arrays:
     """The images of a data set, fetched and unpacked first where they are not there. UserError where that fails, or
     where they are not what is published."""
-    ready(name, folder)
+    ensure_files(name, folder)
     splits = []
     for split in ("train", "test"):
         made = _read(name, folder, split)
@@ -43,28 +43,28 @@ def read(name: str, folder: Path) -> Arrays:
     return found
 
 
-def ready(name: str, folder: Path) -> None:
+def ensure_files(name: str, folder: Path) -> None:
     """Fetch and unpack what is missing of a data set; processes that start together do it once."""
-    if all(path.exists() for path in unpacked(name, folder)):
+    if all(path.exists() for path in array_files_path(name, folder)):
         return
     with lock(name, folder):
         if name == "fashionmnist":
-            for path, archive in zip(unpacked(name, folder), published.archives(name), strict=True):
+            for path, archive in zip(array_files_path(name, folder), published.archives(name), strict=True):
                 if not path.exists():
-                    (gz,) = obtained(name, folder, (archive,))
+                    (gz,) = ensure_archives(name, folder, (archive,))
                     archives.gunzip(gz, path)
         elif name == "svhn":
-            obtained(name, folder, published.archives(name))
-        elif not unpacked(name, folder)[0].exists():
-            (tar,), (target,) = obtained(name, folder, published.archives(name)), unpacked(name, folder)
+            ensure_archives(name, folder, published.archives(name))
+        elif not array_files_path(name, folder)[0].exists():
+            (tar,), (target,) = ensure_archives(name, folder, published.archives(name)), array_files_path(name, folder)
             print(f"{name}: unpacking {tar.name}", flush=True)
-            with archives.building(target) as stand_in:
+            with archives.staging_folder(target) as stand_in:
                 archives.unpack(tar, stand_in, lambda member: member)
                 if faulty := _faulty(name, stand_in):
                     raise UserError(f"{tar} does not hold {name} as published: {faulty}; get it again")
 
 
-def unpacked(name: str, folder: Path) -> list[Path]:
+def array_files_path(name: str, folder: Path) -> list[Path]:
     """The files, or the folder, that torchvision reads a data set from."""
     if name.startswith("cifar"):
         return [folder / _torchvisions(name).base_folder]
@@ -101,7 +101,7 @@ def _faulty(name: str, folder: Path) -> str | None:
 
 
 def _again(name: str, folder: Path) -> str:
-    places = ", ".join(map(str, unpacked(name, folder)))
+    places = ", ".join(map(str, array_files_path(name, folder)))
     return f"delete {places} and run python scripts/prepare_data.py {name}"
 
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from lls.errors import UserError
 
-WAITS = (1, 4)  # seconds before each new try that has not brought a byte more
+RETRY_DELAYS_SECONDS = (1, 4)  # seconds before each new try that has not brought a byte more
 CHUNK = 1 << 20
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EISDIR)
 
@@ -31,7 +31,7 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256_prefix: str
         raise UserError(f"{path} can't be written: {error}") from None
     with lock:
         if path.exists():
-            check(path, md5=md5, sha256_prefix=sha256_prefix)
+            check_checksums(path, md5=md5, sha256_prefix=sha256_prefix)
             return
         part = path.with_name(path.name + ".part")
         _fetch(url, part, path)
@@ -44,7 +44,7 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256_prefix: str
         os.replace(part, path)
 
 
-def check(path: Path, *, md5: str | None = None, sha256_prefix: str | None = None) -> None:
+def check_checksums(path: Path, *, md5: str | None = None, sha256_prefix: str | None = None) -> None:
     """UserError unless the file has this MD5 and a SHA-256 that begins so."""
     if wrong := _mismatch(path, md5, sha256_prefix):
         raise UserError(f"{path} is broken or not whole ({wrong}): delete it and get it again")
@@ -74,7 +74,7 @@ def _mismatch(path: Path, md5: str | None, sha256_prefix: str | None) -> str | N
 
 def _fetch(url: str, part: Path, path: Path) -> None:
     """All of `url` into `part`, from where that ends; a broken connection is taken up again while it brings any."""
-    waits = list(WAITS)
+    waits = list(RETRY_DELAYS_SECONDS)
     while True:
         before = _size(part)
         try:
@@ -95,7 +95,7 @@ def _fetch(url: str, part: Path, path: Path) -> None:
                 raise UserError(f"{part} can't be written ({error.strerror}); {kept}") from None
             reason = str(error) or type(error).__name__
         if _size(part) > before:
-            waits = list(WAITS)
+            waits = list(RETRY_DELAYS_SECONDS)
         if not waits:
             raise UserError(
                 f"{url} can't be fetched ({reason}): with a network the same command goes on where it stopped, or get "

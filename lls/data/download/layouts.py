@@ -32,7 +32,7 @@ class Listing(NamedTuple):
 # -- layouts ---------------------------------------------------------------------------------------------------------
 
 
-def tree(root: Path) -> Listing:
+def class_tree(root: Path) -> Listing:
     """ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/): classes in alphabetical order; images may lie deeper."""
     test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or test is None:
@@ -51,7 +51,7 @@ def tinyimagenet(root: Path) -> Listing:
     Classes are in the order of their WNIDs; the images of test/ have no labels and are left alone."""
     wnids = sorted(wnid for (wnid,) in _rows(root / "wnids.txt", 1))
     of_train = _class_folders(root / "train")
-    same_classes(root / "train", of_train, wnids)
+    check_classes(root / "train", of_train, wnids)
     label = {wnid: i for i, wnid in enumerate(wnids)}
     notes = [row[:2] for row in _rows(root / "val" / "val_annotations.txt", 6)]
     if unknown := [wnid for _, wnid in notes if wnid not in label]:
@@ -179,7 +179,7 @@ def _flat(listed: dict[str, list[str]]) -> tuple[list[str], list[int]]:
     )
 
 
-def same_classes(split: Path, found: dict, wanted: list[str]) -> None:
+def check_classes(split: Path, found: dict, wanted: list[str]) -> None:
     if missing := sorted(set(wanted) - set(found)):
         raise UserError(f"{split} has no folder {missing[0]}, which is one of the {len(wanted)} classes")
     if odd := sorted(set(found) - set(wanted)):

@@ -103,7 +103,7 @@ ALTERNATIVES = {
     ),
 }
 
-TO_GET = {
+MANUAL_DOWNLOADS = {
     "animals10n": "ask for the raw images at https://dm.kaist.ac.kr/datasets/animal-10n (a form), and put "
     "raw_image_ver.zip at {folder}/animals10n/raw_image_ver.zip",
     "imagenet100_kaggle": "download https://www.kaggle.com/datasets/ambityga/imagenet100 (an account is needed) to "
@@ -142,6 +142,6 @@ def archives(name: str) -> tuple[Archive, ...]:
     return (Archive(made.filename, made.url, made.tgz_md5),)
 
 
-def forms(name: str) -> tuple[tuple[Archive, ...], ...]:
+def archive_sets(name: str) -> tuple[tuple[Archive, ...], ...]:
     """All that a data set can be unpacked from, the one to be got first."""
     return (archives(name), *ALTERNATIVES.get(name, ()))

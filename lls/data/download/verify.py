@@ -35,7 +35,7 @@ def _check_split(split: str, counts: Counter, classes: Sequence[str], expected: 
         raise UserError(f"there are {counts.total():,} {split} images, not {expected.total:,}")
 
 
-def unreadable(paths: Sequence[str]) -> list[str]:
+def unreadable_images(paths: Sequence[str]) -> list[str]:
     """Those of `paths` that can't be decoded, each with the reason."""
     from PIL import Image
     from tqdm import tqdm

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from lls.config.assemble import CONFIGS
-from lls.paper.claims.verdict import Evidence, Verdict, decide
+from lls.paper.claims.verdict import Evidence, Verdict, decide_verdict
 
 DECLARED = CONFIGS / "claims.yaml"
 
@@ -29,13 +29,13 @@ class Claim(NamedTuple):
     short: dict | None
 
 
-class Decided(NamedTuple):
+class JudgedClaim(NamedTuple):
     claim: Claim
     evidence: Evidence
     verdict: Verdict
 
 
-def load() -> list[Claim]:
+def load_claims() -> list[Claim]:
     """The claims in the order of the yaml."""
     declared = OmegaConf.to_container(OmegaConf.load(DECLARED))
     fixed = ("says", "where", "paper", "test", "short")
@@ -45,10 +45,10 @@ def load() -> list[Claim]:
     ]
 
 
-def examine(claim: Claim, output: Path, *, short: bool = False) -> Decided:
+def evaluate_claim(claim: Claim, output: Path, *, short: bool = False) -> JudgedClaim:
     """Put a claim to the finished runs under `output`; or to the short ones."""
     module, _, function = claim.test.rpartition(".")
     test = getattr(importlib.import_module(f"lls.paper.claims.{module}"), function)
     keys = claim.keys | (claim.short if short else {})
     evidence = test(**keys, output=output)
-    return Decided(claim, evidence, decide(evidence))
+    return JudgedClaim(claim, evidence, decide_verdict(evidence))

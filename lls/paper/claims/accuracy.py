@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from lls.paper.claims.matrices import Runs, finished, lying_in
+from lls.paper.claims.matrices import Runs, finished_runs, in_output
 from lls.paper.claims.verdict import ACCURACY, Comparison, Evidence
 from lls.paper.tables import cost, load
 from lls.paper.tables.declaration import heading
@@ -41,7 +41,7 @@ def best_alpha(runs: list[Runs], inside: list[float], outside: list[float], outp
     """The mean top-1 over the α of `inside` is above that at each α of `outside`."""
     comparisons, words = [], []
     for run in runs:
-        top1 = {a: _top1(finished(run | {"method.alpha": a}, output)) for a in (*inside, *outside)}
+        top1 = {a: _top1(finished_runs(run | {"method.alpha": a}, output)) for a in (*inside, *outside)}
         for a in outside:
             seeds = sorted(set.intersection(*(set(top1[x]) for x in (*inside, a))))
             differences = [mean(top1[x][seed] for x in inside) - top1[a][seed] for seed in seeds]
@@ -77,7 +77,7 @@ def columns(table: str, output: Path, diverged_at_chance: bool = False) -> list[
             heading(declared, column.name),
             {
                 row.name: _top1(
-                    [lying_in(output, run) for run in declared.cells[row.name, column.name].runs], diverged_at_chance
+                    [in_output(output, run) for run in declared.cells[row.name, column.name].runs], diverged_at_chance
                 )
                 for row in declared.rows
             },

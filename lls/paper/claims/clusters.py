@@ -7,7 +7,7 @@ from statistics import mean
 
 import numpy as np
 
-from lls.paper.claims.matrices import Runs, finished
+from lls.paper.claims.matrices import Runs, finished_runs
 from lls.paper.claims.verdict import DISTANCES, Comparison, Evidence
 from lls.paper.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised, variation
 
@@ -63,7 +63,7 @@ def _compare(
         values = {
             method: {
                 r.cfg.seed: measure(found)
-                for r in finished(run | {"method": method}, output, CLUSTERS)
+                for r in finished_runs(run | {"method": method}, output, CLUSTERS)
                 if (found := read_clusters(r)) is not None and classes <= {*found.classes}
             }
             for method in ("onehot", "ls", "lls")

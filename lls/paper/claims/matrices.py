@@ -12,14 +12,14 @@ Runs = dict[str, str | float]
 SEEDS = (0, 1, 2)
 
 
-def finished(run: Runs, output: Path, file: str | None = None) -> list[Run]:
+def finished_runs(run: Runs, output: Path, file: str | None = None) -> list[Run]:
     """The finished runs of `run` under `output`, one a seed, that have kept `file`."""
     words = [f"{key}={value}" for key, value in run.items()]
-    runs = [lying_in(output, run_of([*words, f"seed={seed}"])) for seed in SEEDS]
+    runs = [in_output(output, run_of([*words, f"seed={seed}"])) for seed in SEEDS]
     return [run for run in runs if not run.failed and run.result is not None and run.has(file)]
 
 
-def lying_in(output: Path, run: Run) -> Run:
+def in_output(output: Path, run: Run) -> Run:
     """The same run in another output folder."""
     moved = Run(run.cfg)
     moved.folder = output / RUNS / run.id
@@ -42,7 +42,7 @@ def order(run: Runs, levels: dict[str, list[list[str]]], output: Path) -> Eviden
     than all classes that are not named. A Q that does not know a named class, of a data set of one's own, is no
     evidence."""
     known = {name for y, groups in levels.items() for name in (y, *(name for group in groups for name in group))}
-    matrices = [q for q in rows_of(finished(run, output, "q.safetensors")) if known <= q.keys()]
+    matrices = [q for q in rows_of(finished_runs(run, output, "q.safetensors")) if known <= q.keys()]
     comparisons, words = [], []
     for y, groups in levels.items():
         named = {name for group in groups for name in group} | {y}
@@ -72,7 +72,7 @@ def diagonal(runs: list[Runs], below: float, output: Path) -> Evidence:
     """The mean Q_yy is less than `below`, and in every row Q_yy is the smallest entry."""
     comparisons, words = [], []
     for run in runs:
-        done = finished(run, output, "q.safetensors")
+        done = finished_runs(run, output, "q.safetensors")
         matrices = rows_of(done)
         where = f"{run['dataset']} / {run['network']}"
         level = [mean(q[y][y] for y in q) for q in matrices]
@@ -87,7 +87,7 @@ def diagonal(runs: list[Runs], below: float, output: Path) -> Evidence:
 
 def follows_confusions(run: Runs, above: float, output: Path) -> Evidence:
     """The rank correlation of Q with the confusions on test images, off the diagonal, is more than `above`."""
-    done = [r for r in finished(run, output) if "q_confusion" in r.result]
+    done = [r for r in finished_runs(run, output) if "q_confusion" in r.result]
     ranks = [r.result["q_confusion"] for r in done]
     ours = f"rank correlation {mean(ranks):.2f}" if ranks else ""
     return Evidence([Comparison(f"rank correlation above {above:g}", [v - above for v in ranks], ENTRIES)], ours)
@@ -98,7 +98,7 @@ def entropy(run: Runs, key: str, flatter: list[str], than: str, output: Path) ->
     measured = {
         value: {
             r.cfg.seed: r.result["q_entropy"]
-            for r in finished(run | {key: value}, output, "q.safetensors")
+            for r in finished_runs(run | {key: value}, output, "q.safetensors")
             if "q_entropy" in r.result
         }
         for value in (*flatter, than)

@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lls.paper.claims import Claim, Decided, examine, load
+from lls.paper.claims import Claim, JudgedClaim, evaluate_claim, load_claims
 from lls.paper.claims.verdict import Verdict
 from lls.paper.tables import load as load_table
 
 WORDS = ("reproduced", "not reproduced", "inconclusive", "not yet run")
 
 
-def decided(output: Path) -> tuple[list[Decided], list[Decided]]:
+def judged_claims(output: Path) -> tuple[list[JudgedClaim], list[JudgedClaim]]:
     """All claims, by the paper's protocol; and those that short runs can be asked about, by those that there are."""
-    claims = load()
-    short = [examine(claim, output, short=True) for claim in claims if claim.short is not None]
-    return [examine(claim, output) for claim in claims], [d for d in short if d.verdict.word != "not yet run"]
+    claims = load_claims()
+    short = [evaluate_claim(claim, output, short=True) for claim in claims if claim.short is not None]
+    return [evaluate_claim(claim, output) for claim in claims], [d for d in short if d.verdict.word != "not yet run"]
 
 
 def markdown(output: Path) -> str:
     """The page of claims."""
-    full, short = decided(output)
+    full, short = judged_claims(output)
     counts = ", ".join(f"{sum(d.verdict.word == word for d in full)} {word}" for word in WORDS)
     lines = [
         "# The paper's claims",
@@ -43,7 +43,7 @@ def markdown(output: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def asked(claim: Claim) -> str:
+def short_runs_label(claim: Claim) -> str:
     """Which short runs a claim is put to."""
     short = claim.short
     runs = [short["run"]] if "run" in short else short.get("runs", [])
@@ -57,10 +57,10 @@ def _answer(verdict: Verdict) -> str:
     return f"{word}: {verdict.why}"
 
 
-def _table(rows: Sequence[Decided], last: str, say) -> list[str]:
+def _table(rows: Sequence[JudgedClaim], last: str, say) -> list[str]:
     lines = [f"| claim | where | the paper | ours | {last} |", "|---|---|---|---|---|"]
     for claim, evidence, verdict in rows:
-        runs = f" ({asked(claim)})" if last != "verdict" else ""
+        runs = f" ({short_runs_label(claim)})" if last != "verdict" else ""
         ours = f"{evidence.ours}{runs}" if evidence.ours else "·"
         cells = (claim.says, claim.where, claim.paper, ours, say(verdict))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")

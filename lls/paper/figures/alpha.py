@@ -1,7 +1,7 @@
 """Figure 7: top-1 against α, one panel a data set."""
 
-from lls.paper.figures.declaration import Figure, lacking
-from lls.paper.figures.page import COLOURS, Drawing, blank, sheet
+from lls.paper.figures.declaration import Figure, missing_reason
+from lls.paper.figures.page import COLOURS, Drawing, empty_panel, make_figure
 from lls.runs.schema import NOT_RECORDED
 
 RANGE = (0.1, 0.4)  # "the best overall performance", Appendix C
@@ -9,13 +9,13 @@ RANGE = (0.1, 0.4)  # "the best overall performance", Appendix C
 
 def draw(figure: Figure) -> Drawing:
     rows = list(dict.fromkeys(panel.row for panel in figure.panels))
-    drawing, (line,) = sheet(1, len(rows), height=2.0)
+    drawing, (line,) = make_figure(1, len(rows), height=2.0)
     for axes, row, colour in zip(line, rows, (COLOURS[0], COLOURS[3], COLOURS[6]), strict=False):
         panels = list({panel.run.id: panel for panel in figure.panels if panel.row == row}.values())
-        found = [p for p in panels if lacking(p.run, figure.needs) is None and "top1" in p.run.result]
+        found = [p for p in panels if missing_reason(p.run, figure.needs) is None and "top1" in p.run.result]
         axes.set_title(f"{row} / {panels[0].run.cfg.network.name}", pad=4)
         if not found:
-            blank(axes, lacking(panels[0].run, figure.needs) or NOT_RECORDED)
+            empty_panel(axes, missing_reason(panels[0].run, figure.needs) or NOT_RECORDED)
             continue
         alphas, top1 = zip(*((p.run.cfg.method.alpha, p.run.result["top1"]) for p in found), strict=True)
         axes.axvspan(*RANGE, color="#eeeeee", zorder=0)

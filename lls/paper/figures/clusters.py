@@ -4,33 +4,33 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from lls.paper.figures.declaration import Figure, lacking
-from lls.paper.figures.features import Embedded, clusters, embedded, read_clusters, row_normalised, variation
-from lls.paper.figures.page import COLOURS, MARKERS, Drawing, blank, colour_bar, heatmap, sheet
-from lls.runs.summary import number
+from lls.paper.figures.declaration import Figure, missing_reason
+from lls.paper.figures.features import Embedded, clusters, embed_images, read_clusters, row_normalised, variation
+from lls.paper.figures.page import COLOURS, MARKERS, Drawing, colour_bar, empty_panel, heatmap, make_figure
+from lls.runs.summary import format_measure
 
 POINTS = 2000  # test images in a t-SNE, the same share of every class
 
 
 def draw(figure: Figure) -> Drawing:
-    drawing, (above, below) = sheet(2, figure.across, height=4.35)
+    drawing, (above, below) = make_figure(2, figure.across, height=4.35)
     shown = [_distances(panel.run, figure.needs) for panel in figure.panels]
     off = [matrix[~np.eye(len(matrix), dtype=bool)] for matrix, _ in filter(None, shown)]
     largest = max((np.nanmax(values) for values in off), default=None)
     image = None
     for index, panel in enumerate(figure.panels):
-        said = lacking(panel.run, figure.needs)
+        said = missing_reason(panel.run, figure.needs)
         result = panel.run.result
         above[index].set_title(
-            panel.column + (f", top-1 {number(result, 'top1', '.2f', ' %')}" if result else ""), pad=4
+            panel.column + (f", top-1 {format_measure(result, 'top1', '.2f', ' %')}" if result else ""), pad=4
         )
         if said:
-            blank(above[index], said)
+            empty_panel(above[index], said)
         else:
-            seen = thinned(embedded(panel.run, "test"), POINTS)
+            seen = subsample(embed_images(panel.run, "test"), POINTS)
             scatter(above[index], tsne(seen.features), seen)
         if shown[index] is None:
-            blank(below[index], said)
+            empty_panel(below[index], said)
             continue
         matrix, classes = shown[index]
         image = heatmap(below[index], matrix, classes, largest=largest, ylabels=index == 0)
@@ -41,11 +41,11 @@ def draw(figure: Figure) -> Drawing:
 
 
 def _distances(run, needs: list[str]) -> tuple[np.ndarray, list[str]] | None:
-    found = clusters(run) if lacking(run, needs) is None else read_clusters(run)
+    found = clusters(run) if missing_reason(run, needs) is None else read_clusters(run)
     return None if found is None else (row_normalised(found.distances), found.classes)
 
 
-def thinned(of: Embedded, points: int, classes: list[str] | None = None) -> Embedded:
+def subsample(of: Embedded, points: int, classes: list[str] | None = None) -> Embedded:
     """The first images of each class, `points` of them in all or as many as there are; of `classes`, or all."""
     chosen = classes or of.classes
     at = [np.flatnonzero(of.y == of.classes.index(name))[: points // len(chosen)] for name in chosen]

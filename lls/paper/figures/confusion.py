@@ -5,28 +5,28 @@ from pathlib import Path
 
 import numpy as np
 
-from lls.paper.figures.declaration import Figure, lacking
-from lls.paper.figures.page import Drawing, blank, colour_bar, heatmap, sheet
+from lls.paper.figures.declaration import Figure, missing_reason
+from lls.paper.figures.page import Drawing, colour_bar, empty_panel, heatmap, make_figure
 from lls.paper.figures.qmatrices import probabilities
-from lls.runs.summary import number
+from lls.runs.summary import format_measure
 
 
 def draw(figure: Figure) -> Drawing:
     (panel,) = figure.panels
     run = panel.run
-    drawing, (pair,) = sheet(1, 2, height=3.45)
+    drawing, (pair,) = make_figure(1, 2, height=3.45)
     left, right = pair
-    if said := lacking(run, figure.needs):
+    if said := missing_reason(run, figure.needs):
         for axes, name in zip(pair, ("(a) confusions", "(b) learned Q"), strict=True):
             axes.set_title(name, pad=4)
-            blank(axes, said)
+            empty_panel(axes, said)
         return drawing
     counts, classes = read_confusion(run.folder / "confusion.csv")
     q, _ = probabilities(run)
     shares = heatmap(left, 100 * counts / counts.sum(1, keepdims=True), classes, digits=0, plain_diagonal=True)
     colour_bar(left, shares, "%")
     colour_bar(right, heatmap(right, q, classes, ylabels=False), "$Q_{yj}$")
-    left.set_title(f"(a) confusions, top-1 {number(run.result, 'top1', '.2f', ' %')}", pad=4)
+    left.set_title(f"(a) confusions, top-1 {format_measure(run.result, 'top1', '.2f', ' %')}", pad=4)
     rank = run.result.get("q_confusion")
     right.set_title("(b) learned Q" + (f", rank correlation with (a) {rank:.2f}" if rank is not None else ""), pad=4)
     left.set_ylabel("true class")

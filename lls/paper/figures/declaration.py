@@ -10,12 +10,12 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from lls.config.assemble import CONFIGS
-from lls.config.compose import nearest
+from lls.config.compose import did_you_mean
 from lls.errors import UserError
 from lls.paper import smoke as small
 from lls.runs.planned import run_of
 from lls.runs.run import Run
-from lls.training.schedule import schedule
+from lls.training.schedule import make_schedule
 
 FIGURES = CONFIGS / "figure"
 
@@ -45,7 +45,7 @@ class Figure(NamedTuple):
     @property
     def missing(self) -> dict[str, Panel]:
         """The panels whose run can't be shown, by the run's id."""
-        return {panel.run.id: panel for panel in self.panels if lacking(panel.run, self.needs)}
+        return {panel.run.id: panel for panel in self.panels if missing_reason(panel.run, self.needs)}
 
 
 def names() -> list[str]:
@@ -57,7 +57,7 @@ def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Fi
     """Figure `name` with `overrides` added to each of its runs. smoke: every run in its small form (smoke.py).
     UserError for a figure that is not declared, or an override that does not fit its runs."""
     if name not in names():
-        raise UserError(f"figure {name}: not declared{nearest(name, names())} (there are: {', '.join(names())})")
+        raise UserError(f"figure {name}: not declared{did_you_mean(name, names())} (there are: {', '.join(names())})")
     declared = OmegaConf.to_container(OmegaConf.load(FIGURES / f"{name}.yaml"))
     columns = declared.get("columns", [{"name": "", "run": {}}])
     added = dict(text.partition("=")[::2] for text in overrides)
@@ -99,13 +99,13 @@ def files_of(chosen: Iterable[Figure]) -> dict[str, set[str]]:
     return files
 
 
-def lacking(run: Run, files: Sequence[str]) -> str | None:
+def missing_reason(run: Run, files: Sequence[str]) -> str | None:
     """What is said in place of a run's picture; None if the run is done and has these files."""
     if failed := run.failed:
         return f"diverged in epoch {failed['epoch']}"
     if run.result is None:
         done = run.epochs_done
-        return f"not run ({done}/{schedule(run.cfg.train, run.cfg.budget).epochs} epochs)" if done else "not run"
+        return f"not run ({done}/{make_schedule(run.cfg.train, run.cfg.budget).epochs} epochs)" if done else "not run"
     if absent := [name for name in files if not run.has(name)]:
         return "weights not kept" if absent == ["last.pt"] else f"no {', '.join(absent)}"
     return None

@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from lls.files import file_stem, write_whole
+from lls.files import file_stem, write_atomic
 from lls.paper.figures.declaration import Figure
 
 
@@ -16,13 +16,13 @@ def draw(figure: Figure) -> tuple[Path, Path]:
     stem = file_stem(figure.name, [text for text in figure.stated if text != "SMOKE=1"])  # it has a folder of its own
     png, pdf = folder / f"{stem}.png", folder / f"{stem}.pdf"
     runs = " ".join(sorted({panel.run.id for panel in figure.panels} - set(figure.missing)))
-    about = {"Title": f"Figure {figure.name}: {page.headline(figure)}"}
+    about = {"Title": f"Figure {figure.name}: {page.figure_title(figure)}"}
     with page.style():
         drawing = importlib.import_module(f"lls.paper.figures.{figure.drawing}").draw(figure)
-        drawing.suptitle(page.headline(figure), fontsize=8, linespacing=1.4)
+        drawing.suptitle(page.figure_title(figure), fontsize=8, linespacing=1.4)
         drawing.draw_without_rendering()  # the layout of square panels settles in the second pass
         keys = about | {"Description": runs, "Software": None}
-        write_whole(png, lambda path: drawing.savefig(path, format="png", dpi=page.DPI, metadata=keys))
+        write_atomic(png, lambda path: drawing.savefig(path, format="png", dpi=page.DPI, metadata=keys))
         keys = about | {"Keywords": runs, "CreationDate": None}
-        write_whole(pdf, lambda path: drawing.savefig(path, format="pdf", metadata=keys))
+        write_atomic(pdf, lambda path: drawing.savefig(path, format="pdf", metadata=keys))
     return png, pdf

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lls.data.loaders import feed
-from lls.data.sources import find
+from lls.data.loaders import make_loaders
+from lls.data.sources import find_source
 from lls.device import select_device
-from lls.files import write_whole
+from lls.files import write_atomic
 from lls.runs.run import Run
 from lls.training.build import build_network
 from lls.training.checkpoint import load
@@ -35,16 +35,16 @@ class Embedded(NamedTuple):
     classes: list[str]
 
 
-def embedded(run: Run, split: str) -> Embedded:
+def embed_images(run: Run, split: str) -> Embedded:
     """The penultimate features of a run's `train` or `test` images, by the weights in its last.pt."""
     cfg = run.cfg
     device = select_device(cfg.machine.device)
-    source, state = find(cfg.dataset, Path(cfg.machine.data)), load(run)
+    source, state = find_source(cfg.dataset, Path(cfg.machine.data)), load(run)
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last).eval()
-    with feed(cfg, source, device) as images, torch.inference_mode():
-        batches = [(net.embed(x).float().cpu(), y.cpu()) for x, y in images.plain(split)]
+    with make_loaders(cfg, source, device) as images, torch.inference_mode():
+        batches = [(net.embed(x).float().cpu(), y.cpu()) for x, y in images.eval_batches(split)]
     features, y = map(torch.cat, zip(*batches, strict=True))
     return Embedded(features.numpy(), y.numpy(), images.classes)
 
@@ -53,7 +53,7 @@ def clusters(run: Run) -> Clusters:
     """How the classes of a finished run lie: read from its clusters.json, which is written where it is not there."""
     if (known := read_clusters(run)) is not None:
         return known
-    measured = measure(embedded(run, "train"))
+    measured = measure(embed_images(run, "train"))
     rounded = [[round(value, 5) for value in row] for row in measured.distances.tolist()]
     content = {
         "finished": run.result.get("finished"),
@@ -61,7 +61,7 @@ def clusters(run: Run) -> Clusters:
         "spread": [round(value, 5) for value in measured.spread.tolist()],
     }
     text = json.dumps(content | {"distances": rounded}) + "\n"
-    write_whole(run.folder / CLUSTERS, lambda temporary: temporary.write_text(text))
+    write_atomic(run.folder / CLUSTERS, lambda temporary: temporary.write_text(text))
     return read_clusters(run)
 
 

@@ -25,7 +25,7 @@ COLOURS = [
     "#555555",
 ]  # Paul Tol's muted
 MARKERS = "osD^vP*X<>"
-MAP = "cividis"
+COLOUR_MAP = "cividis"
 
 
 def style():
@@ -45,14 +45,14 @@ def style():
     )
 
 
-def sheet(rows: int, columns: int, height: float, **grid) -> tuple[Drawing, np.ndarray]:
+def make_figure(rows: int, columns: int, height: float, **grid) -> tuple[Drawing, np.ndarray]:
     """A drawing of the paper's width and `height` inches, with rows x columns axes."""
     drawing = Drawing((WIDTH, height), layout="constrained")
     FigureCanvasAgg(drawing)
     return drawing, drawing.subplots(rows, columns, squeeze=False, **grid)
 
 
-def headline(figure: Figure) -> str:
+def figure_title(figure: Figure) -> str:
     """The figure's title and, on a second line, what its runs do otherwise than the paper's."""
     of = {f"{panel.row} / {panel.run.cfg.network.name}" for panel in figure.panels}
     named = figure.title + (f": {', '.join(of)}" if len(of) == 1 else "")
@@ -65,7 +65,7 @@ def headline(figure: Figure) -> str:
     return f"{named}\n{other}: {' '.join(figure.stated)}{length}"
 
 
-def blank(axes: Axes, said: str) -> None:
+def empty_panel(axes: Axes, said: str) -> None:
     """An empty panel that says why."""
     axes.set_xticks([])
     axes.set_yticks([])
@@ -94,7 +94,7 @@ def heatmap(
     k = len(names)
     off = ~np.eye(k, dtype=bool)
     shown = np.ma.masked_where(~off, matrix) if plain_diagonal else matrix
-    image = axes.imshow(shown, cmap=MAP, vmin=0, vmax=largest or shown.max(), interpolation="nearest")
+    image = axes.imshow(shown, cmap=COLOUR_MAP, vmin=0, vmax=largest or shown.max(), interpolation="nearest")
     axes.set_facecolor("#e8e8e8")
     side = axes.get_position().width * axes.figure.get_figwidth()  # inches, before the names take their share
     font = min(6.5, 0.7 * 72 * side / k)

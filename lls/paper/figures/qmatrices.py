@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from lls.paper.figures.declaration import Figure, Panel, lacking
-from lls.paper.figures.page import MAP, Drawing, blank, colour_bar, heatmap, sheet
+from lls.paper.figures.declaration import Figure, Panel, missing_reason
+from lls.paper.figures.page import COLOUR_MAP, Drawing, colour_bar, empty_panel, heatmap, make_figure
 from lls.runs.run import Run
 
 # those too long to stand beside a matrix of half the paper's width
@@ -23,11 +23,11 @@ def draw(figure: Figure) -> Drawing:
     across = figure.across
     down = -(-len(figure.panels) // across)
     alike = len({(panel.run.cfg.dataset.name, str(panel.classes)) for panel in figure.panels}) == 1
-    drawing, grid = sheet(down, across, height=down * (1.8 if alike else 2.3) + 0.6)
+    drawing, grid = make_figure(down, across, height=down * (1.8 if alike else 2.3) + 0.6)
     for index, (axes, panel) in enumerate(zip(grid.flat, figure.panels, strict=False)):
         axes.set_title(f"{panel.column or panel.row} / {panel.run.cfg.network.name}", pad=4)
-        if said := lacking(panel.run, figure.needs):
-            blank(axes, said)
+        if said := missing_reason(panel.run, figure.needs):
+            empty_panel(axes, said)
         else:
             last = index >= len(figure.panels) - across
             _panel(axes, panel, {"ylabels": not alike or index % across == 0, "xlabels": not alike or last})
@@ -48,7 +48,7 @@ def _panel(axes: Axes, panel: Panel, labels: dict[str, bool]) -> None:
     q, classes = probabilities(panel.run)
     if panel.classes is not None:
         if absent := [name for name in panel.classes if name not in classes]:
-            return blank(axes, f"these data have no class\n{', '.join(absent[:3])}")
+            return empty_panel(axes, f"these data have no class\n{', '.join(absent[:3])}")
         at = [classes.index(name) for name in panel.classes]
         q, classes = q[np.ix_(at, at)], panel.classes
     many = len(classes) > 30
@@ -65,7 +65,7 @@ def _many(axes: Axes, q: np.ndarray, classes: list[str], dataset: str):
     if groups is not None:
         order = np.argsort(groups.numpy(), kind="stable")
         q = q[np.ix_(order, order)]
-    image = axes.imshow(q, cmap=MAP, vmin=0, vmax=np.quantile(q, 0.995), interpolation="nearest")
+    image = axes.imshow(q, cmap=COLOUR_MAP, vmin=0, vmax=np.quantile(q, 0.995), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     if groups is not None:

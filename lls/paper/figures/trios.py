@@ -2,17 +2,17 @@
 
 Below a panel: the cosine distance of the first two classes' centres, their mean distance to the third, their ratio."""
 
-from lls.paper.figures.clusters import scatter, thinned, tsne
-from lls.paper.figures.declaration import Figure, lacking
-from lls.paper.figures.features import clusters, embedded
-from lls.paper.figures.page import Drawing, blank, sheet
+from lls.paper.figures.clusters import scatter, subsample, tsne
+from lls.paper.figures.declaration import Figure, missing_reason
+from lls.paper.figures.features import clusters, embed_images
+from lls.paper.figures.page import Drawing, empty_panel, make_figure
 
 POINTS = 900
 
 
 def draw(figure: Figure) -> Drawing:
     down = len(figure.panels) // figure.across
-    drawing, grid = sheet(down, figure.across, height=2.15 * down + 0.4)
+    drawing, grid = make_figure(down, figure.across, height=2.15 * down + 0.4)
     for index, (axes, panel) in enumerate(zip(grid.flat, figure.panels, strict=True)):
         run = panel.run
         if index < figure.across:
@@ -20,14 +20,14 @@ def draw(figure: Figure) -> Drawing:
         axes.set_box_aspect(1)
         if index % figure.across == 0:
             axes.set_ylabel(f"{panel.row} / {run.cfg.network.name}")
-        if said := lacking(run, figure.needs):
-            blank(axes, said)
+        if said := missing_reason(run, figure.needs):
+            empty_panel(axes, said)
             continue
         found = clusters(run)
         if absent := [name for name in panel.classes if name not in found.classes]:
-            blank(axes, f"these data have no class\n{', '.join(absent)}")
+            empty_panel(axes, f"these data have no class\n{', '.join(absent)}")
             continue
-        seen = thinned(embedded(run, "test"), POINTS, panel.classes)
+        seen = subsample(embed_images(run, "test"), POINTS, panel.classes)
         scatter(axes, tsne(seen.features), seen, size=4)
         first, second, third = (found.classes.index(name) for name in panel.classes)
         near, far = found.distances[first, second], (found.distances[first, third] + found.distances[second, third]) / 2

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lls.files import write_whole
-from lls.paper.claims import Decided
-from lls.paper.claims.render import asked, decided
+from lls.files import write_atomic
+from lls.paper.claims import JudgedClaim
+from lls.paper.claims.render import judged_claims, short_runs_label
 from lls.paper.results import differences
 from lls.runs.find import all_runs
 from lls.runs.run import Run
@@ -24,14 +24,14 @@ CURVES = ("top1", "nll", "loss", "lr")
 def write(output: Path) -> Path:
     """Write <output>/report.html and return its path."""
     path = output / "report.html"
-    write_whole(path, lambda temporary: temporary.write_text(page(output), encoding="utf-8"))
+    write_atomic(path, lambda temporary: temporary.write_text(page(output), encoding="utf-8"))
     return path
 
 
 def page(output: Path) -> str:
     """The page, of the runs, tables and figures under `output`."""
     runs = [run for run in all_runs(output) if run.result is not None]
-    full, short = decided(output)
+    full, short = judged_claims(output)
     data = {
         "claims": [_claim(d) for d in full],
         "short": [_claim(d) for d in short],
@@ -54,10 +54,10 @@ def _in_order(folder: Path, suffix: str) -> list[Path]:
     return sorted(found, key=lambda path: (int(numbered[path][0]) if numbered[path] else 999, path.stem))
 
 
-def _claim(of: Decided) -> dict:
+def _claim(of: JudgedClaim) -> dict:
     claim, evidence, verdict = of
     keys = {"says": claim.says, "where": claim.where, "paper": claim.paper, "ours": evidence.ours}
-    return keys | {"verdict": verdict.word, "why": verdict.why, "short": claim.short and asked(claim)}
+    return keys | {"verdict": verdict.word, "why": verdict.why, "short": claim.short and short_runs_label(claim)}
 
 
 def _figure(path: Path) -> dict:

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from lls.data.download import published
-from lls.files import write_whole
-from lls.host import fingerprint
+from lls.files import write_atomic
+from lls.host import host_fingerprint
 from lls.paper import smoke as small
 from lls.runs.find import run_in
 from lls.runs.provenance import PACKAGE
-from lls.runs.run import RUNS, Run, needs
+from lls.runs.run import RUNS, Run, teacher_run
 
 FOLDER = Path("outputs/cache")
 PAPERS_RATE = 15e12  # FLOP/s: Table 9's 142 minutes of ResNet-18 on Tiny-ImageNet, which are 133 PFLOP
@@ -81,7 +81,7 @@ def flops_of_epoch(run: Run) -> float | None:
     if (images := images_of(run)) is None:
         return None
     train, test = images
-    flops, teacher = size_of(run).flops, needs(run)
+    flops, teacher = size_of(run).flops, teacher_run(run)
     teacher_flops = size_of(teacher).flops if teacher and "q" not in run.cfg.method else 0
     return train * (3 * flops + teacher_flops) + test * flops
 
@@ -114,7 +114,7 @@ def kind(run: Run) -> tuple:
 
 def rate() -> Rate:
     """This machine's, measured in some seconds the first time."""
-    name = f"rate-{fingerprint()}.json"
+    name = f"rate-{host_fingerprint()}.json"
     known = _known(name)
     if not known:
         known = _measure()._asdict()
@@ -186,6 +186,6 @@ def _known(name: str) -> dict:
 
 def _keep(name: str, known: dict) -> None:
     try:
-        write_whole(FOLDER / name, lambda temporary: temporary.write_text(json.dumps(known, indent=1) + "\n"))
+        write_atomic(FOLDER / name, lambda temporary: temporary.write_text(json.dumps(known, indent=1) + "\n"))
     except OSError:
         return  # counted again the next time

@@ -25,19 +25,19 @@ from typing import NamedTuple
 import yaml
 
 from lls.config.assemble import CONFIGS
-from lls.config.compose import nearest
+from lls.config.compose import did_you_mean
 from lls.errors import UserError
 from lls.files import file_stem
 from lls.paper import smoke as small
 from lls.paper.tables.metrics import METRICS
-from lls.runs.planned import distinct, run_of
+from lls.runs.planned import distinct_runs, run_of
 from lls.runs.run import Run
 
 FOLDER = CONFIGS / "table"
 PAPER = tuple("123456789")
-OWN = ("seeds", "columns", "rows")  # overrides of a table, not of its runs
-WHOLE = {"title", "metric", "seeds", "columns", "rows", "compare", "footnotes"}  # keys of a table
-VARIANT = {"of", "overrides", "title", "footnotes"}
+TABLE_KEYS = ("seeds", "columns", "rows")  # overrides of a table, not of its runs
+REQUIRED_KEYS = {"title", "metric", "seeds", "columns", "rows", "compare", "footnotes"}  # keys of a table
+VARIANT_KEYS = {"of", "overrides", "title", "footnotes"}
 
 
 class Column(NamedTuple):
@@ -94,8 +94,8 @@ def load(name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, s
         declared = _declared(declared["of"]) | {k: v for k, v in declared.items() if k in ("title", "footnotes")}
     if any(text.startswith("machine.again=") for text in overrides):
         raise UserError("machine.again: trains one run again, by its own command: python train.py")
-    own = {key: value for key, _, value in (text.partition("=") for text in overrides) if key in OWN}
-    every = dict(text.partition("=")[::2] for text in overrides if text.partition("=")[0] not in OWN)
+    own = {key: value for key, _, value in (text.partition("=") for text in overrides) if key in TABLE_KEYS}
+    every = dict(text.partition("=")[::2] for text in overrides if text.partition("=")[0] not in TABLE_KEYS)
     seeds = _seeds(own.get("seeds"), declared["seeds"])
     columns = [Column(c["name"], c.get("metric", declared["metric"]), c.get("run", {})) for c in declared["columns"]]
     rows = [Row(r["name"], r.get("run", {}), r.get("when", {}), r.get("paper")) for r in declared["rows"]]
@@ -141,7 +141,7 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
     wanted = [
         run for table in tables for cell in table.cells.values() if METRICS[cell.metric].of_runs for run in cell.runs
     ]
-    return distinct(wanted)
+    return distinct_runs(wanted)
 
 
 def _compared(declared: dict, rows: list[Row]) -> dict[str, tuple[str, ...]]:
@@ -173,12 +173,16 @@ def _merged(column: dict, row: Row, every: dict) -> dict[str, str]:
 def _declared(name: str) -> dict:
     path = FOLDER / f"{name}.yaml"
     if not path.exists():
-        raise UserError(f"{name}: no such table{nearest(name, names())} (there are: {', '.join(names())})")
+        raise UserError(f"{name}: no such table{did_you_mean(name, names())} (there are: {', '.join(names())})")
     declared = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
-    known, needed = (VARIANT, {"of", "overrides"}) if "of" in declared else (WHOLE, WHOLE - {"compare", "footnotes"})
+    known, needed = (
+        (VARIANT_KEYS, {"of", "overrides"})
+        if "of" in declared
+        else (REQUIRED_KEYS, REQUIRED_KEYS - {"compare", "footnotes"})
+    )
     if wrong := [*(declared.keys() - known), *(needed - declared.keys())]:
         problem = "has no key" if wrong[0] in needed else "no such key:"
-        raise UserError(f"{path.relative_to(CONFIGS.parent)}: {problem} {wrong[0]}{nearest(wrong[0], known)}")
+        raise UserError(f"{path.relative_to(CONFIGS.parent)}: {problem} {wrong[0]}{did_you_mean(wrong[0], known)}")
     if not isinstance(declared.get("overrides", []), list):
         raise UserError(
             f"{path.relative_to(CONFIGS.parent)}: overrides: must be a list, such as [budget=0.05, seeds=0]"
@@ -195,7 +199,7 @@ def _check(name: str, columns: list[Column], rows: list[Row]) -> None:
             raise UserError(f"table {name}: two of its rows or columns have the same name")
     for column in columns:
         if column.metric not in METRICS:
-            raise UserError(f"table {name}: metric {column.metric}{nearest(column.metric, METRICS)}")
+            raise UserError(f"table {name}: metric {column.metric}{did_you_mean(column.metric, METRICS)}")
 
 
 def _chosen(entries: list, words: str | None, problem: str) -> list:

@@ -6,9 +6,9 @@ from pathlib import Path
 from lls.errors import one_line
 from lls.paper.tables.declaration import Table
 from lls.paper.tables.metrics import METRICS
-from lls.paper.tables.render import text_of, title
+from lls.paper.tables.render import format_cell, title
 from lls.paper.tables.results import finished
-from lls.paper.tables.values import values_of
+from lls.paper.tables.values import table_values
 from lls.training.wandb_run import start
 
 
@@ -31,7 +31,7 @@ def _log(tables: Sequence[Table], run) -> None:
 
     with run:
         for table in tables:
-            values = values_of(table, finished)
+            values = table_values(table, finished)
             shown = wandb.Table(
                 columns=[title(table), *(f"{c.name}{suffix}" for c in table.columns for suffix in ("", ", paper"))]
             )
@@ -40,7 +40,7 @@ def _log(tables: Sequence[Table], run) -> None:
                 for column in table.columns:
                     key = row.name, column.name
                     line += [
-                        text_of(values[key], METRICS[column.metric].digits, METRICS[column.metric].of_runs),
+                        format_cell(values[key], METRICS[column.metric].digits, METRICS[column.metric].of_runs),
                         table.cells[key].paper or "",
                     ]
                 shown.add_data(*line)

@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from lls.config.assemble import GROUPS, flattened, shown
+from lls.config.assemble import GROUPS, flatten, format_value
 from lls.config.compose import compose
-from lls.launch.queue import missing
+from lls.launch.queue import missing_tasks
 from lls.paper import figures
 from lls.paper.figures import Figure
 from lls.paper.tables import cost
 from lls.paper.tables.declaration import Table, runs_of
-from lls.runs.planned import distinct
-from lls.runs.run import Run, needs
-from lls.training.schedule import schedule
+from lls.runs.planned import distinct_runs
+from lls.runs.run import Run, teacher_run
+from lls.training.schedule import make_schedule
 
 
 class Planned(NamedTuple):
@@ -53,19 +53,19 @@ def plan(tables: Sequence[Table], output: Path, drawn: Sequence[Figure] = ()) ->
         for cell in table.cells.values()
         for run in cell.runs
     }
-    runs, rate, planned = distinct([*runs_of(tables), *figures.runs_of(drawn)]), cost.rate(), []
-    tasks, failures = missing(runs, figures.files_of(drawn))
+    runs, rate, planned = distinct_runs([*runs_of(tables), *figures.runs_of(drawn)]), cost.rate(), []
+    tasks, failures = missing_tasks(runs, figures.files_of(drawn))
     left_over, blocked = {task.run.folder: task for task in tasks}, {failure.run.folder for failure in failures}
     known = cost.measured(output, runs, rate.device)
     for run in runs:
-        epochs, task = schedule(run.cfg.train, run.cfg.budget).epochs, left_over.get(run.folder)
-        lost = task.lost if task else None
+        epochs, task = make_schedule(run.cfg.train, run.cfg.budget).epochs, left_over.get(run.folder)
+        lost = task.missing_artifact if task else None
         ended = task is None and run.folder not in blocked
         done = epochs if ended else 0 if lost else min(run.epochs_done, epochs)
         here, gpu = known.get(cost.kind(run)), cost.seconds_of_epoch(run, cost.PAPERS_RATE)
         estimate = here if here is not None else cost.seconds_of_epoch(run, rate.flops)
         left = 0 if run.folder in blocked else epochs - done
-        overrides = commands.get(run.folder) or overrides_of(run)
+        overrides = commands.get(run.folder) or run_overrides(run)
         planned.append(
             Planned(
                 run,
@@ -84,16 +84,16 @@ def plan(tables: Sequence[Table], output: Path, drawn: Sequence[Figure] = ()) ->
     return planned
 
 
-def overrides_of(run: Run) -> list[str]:
+def run_overrides(run: Run) -> list[str]:
     """Overrides that compose to a run's configuration: its options, and what in it is not as they say."""
     groups = [f"{group}={run.cfg[group].name}" for group in GROUPS]
     own, plain = (
-        flattened(OmegaConf.to_container(cfg, resolve=True))
+        flatten(OmegaConf.to_container(cfg, resolve=True))
         for cfg in (run.cfg, compose([*groups, f"seed={run.cfg.seed}"]))
     )
     apart = [key for key, value in own.items() if not isinstance(value, dict) and value != plain.get(key)]
     groups = [text for text in groups if text != "augment=none"]
-    return [*groups, *(f"{key}={shown(own[key])}" for key in sorted(apart)), f"seed={run.cfg.seed}"]
+    return [*groups, *(f"{key}={format_value(own[key])}" for key in sorted(apart)), f"seed={run.cfg.seed}"]
 
 
 def lines(planned: Sequence[Planned]) -> list[str]:
@@ -107,7 +107,7 @@ def lines(planned: Sequence[Planned]) -> list[str]:
 
 
 def totals(planned: Sequence[Planned]) -> list[str]:
-    teachers = {teacher.folder for p in planned if (teacher := needs(p.run))}
+    teachers = {teacher.folder for p in planned if (teacher := teacher_run(p.run))}
     partial = sum(p.epochs_done > 0 and not (p.done or p.diverged or p.blocked) for p in planned)
     done, diverged, rate = sum(p.done for p in planned), sum(p.diverged for p in planned), cost.rate()
     blocked = sum(p.blocked for p in planned)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from lls.paper.tables.declaration import PAPER, Table, heading
 from lls.paper.tables.metrics import METRICS
-from lls.paper.tables.values import Difference, Finished, Value, differences, values_of
+from lls.paper.tables.values import Difference, Finished, Value, differences, table_values
 from lls.runs.schema import NOT_RECORDED
 
-NOT_RUN, NOT_THERE = "·", "–"
+NOT_RUN, MISSING_VALUE = "·", "–"
 Values = dict[tuple[str, str], Value]
 Emphasis = Callable[[str, int | None], str]  # a text and its rank in its column
 
@@ -23,7 +23,7 @@ class Rendered(NamedTuple):
 
 def render(table: Table, finished: Finished) -> Rendered:
     """The table of what `finished` knows."""
-    values = values_of(table, finished)
+    values = table_values(table, finished)
     return Rendered(_markdown(table, values), _csv(table, values), _tex(table, values))
 
 
@@ -52,7 +52,7 @@ def facts(table: Table, values: Values) -> str:
     return " · ".join(said)
 
 
-def text_of(value: Value, digits: int, counted: bool = True) -> str:
+def format_cell(value: Value, digits: int, counted: bool = True) -> str:
     """`ours ± std (n/N)`; `diverged (n/N)` where a run has; a dot where none is done."""
     if value.diverged:
         return f"diverged ({value.diverged}/{value.planned})"
@@ -100,11 +100,11 @@ def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str]
         for column in table.columns:
             key = row.name, column.name
             cell, metric = table.cells[key], METRICS[column.metric]
-            text = emphasis(text_of(values[key], metric.digits, metric.of_runs), rank.get(key))
+            text = emphasis(format_cell(values[key], metric.digits, metric.of_runs), rank.get(key))
             if cell.paper is None and row.paper is not None and text == NOT_RUN and not elsewhere:
-                text = NOT_THERE
+                text = MISSING_VALUE
             elif row.paper is not None:
-                paper = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or NOT_THERE
+                paper = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or MISSING_VALUE
                 text += f" / {paper}{f' ± {cell.spread}' if cell.spread else ''}"
             line.append(text + noted(row.name, column.name))
         grid.append(line)
@@ -156,19 +156,19 @@ def _differences(table: Table, found: list[Difference]) -> list[str]:
     for d in found:
         metric = metrics[d.column]
         text = f"{d.mean:+,.{metric.digits}f}"
-        if d.half is not None:
-            low, high = (f"{d.mean + sign * d.half:+,.{metric.digits}f}" for sign in (-1, 1))
+        if d.ci_halfwidth is not None:
+            low, high = (f"{d.mean + sign * d.ci_halfwidth:+,.{metric.digits}f}" for sign in (-1, 1))
             text += f" [{low}, {high}]"
         text = f"{text} (n={d.pairs})" if metric.of_runs else f"{text} ({d.percent:+.2f} %)"
         by_pair.setdefault((d.row, d.rival), {})[d.column] = text.replace("-", "−")
     head = "Paired difference over the seeds that both have" if runs else "Difference, of minutes over paired steps"
-    if all(d.half is None for d in found):
+    if all(d.ci_halfwidth is None for d in found):
         head += "; with one seed there is no interval." if runs else "."
     else:
         head += ", with the 95 % confidence interval of its mean (Student's t); n=1 has none."
     grid = [["", *(heading(table, column) for column in columns)]]
     grid += [
-        [f"{row} − {rival}", *(texts.get(c, NOT_THERE) for c in columns)] for (row, rival), texts in by_pair.items()
+        [f"{row} − {rival}", *(texts.get(c, MISSING_VALUE) for c in columns)] for (row, rival), texts in by_pair.items()
     ]
     return [head, "", *_md_table(grid)]
 

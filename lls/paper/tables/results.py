@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lls.config.assemble import CONFIGS
-from lls.files import write_whole
+from lls.files import write_atomic
 from lls.paper.tables.declaration import Table, load, names
 from lls.paper.tables.render import render
 from lls.runs.find import tracked_files
@@ -48,5 +48,5 @@ def stale(folder: Path = ROOT / "outputs" / "tables") -> list[str]:
 
 
 def _write(path: Path, text: str) -> Path:
-    write_whole(path, lambda temporary: temporary.write_text(text))
+    write_atomic(path, lambda temporary: temporary.write_text(text))
     return path

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from lls.files import write_whole
+from lls.files import write_atomic
 from lls.paper.tables.cost import classes_of, images_of
 from lls.runs.provenance import commit
 from lls.runs.run import Run
-from lls.training.schedule import schedule
+from lls.training.schedule import make_schedule
 
 if TYPE_CHECKING:
     import torch
@@ -32,19 +32,19 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
     warm up, and write the seconds. Images are random; a step is crop, flip, forward, loss, backward and update, as
     training computes them here."""
     from lls.device import environment_info, keep_memory, resolve_compute, select_device, set_precision, synchronizer
-    from lls.training.build import build_method, build_network, step_of
+    from lls.training.build import build_method, build_network, build_step
 
     cfg = runs[0].cfg
     data, device, classes = cfg.dataset, select_device(cfg.machine.device), classes_of(runs[0])
-    how = resolve_compute(cfg.machine, device, _steps(runs[0]))
-    set_precision(how.precision, device)
+    compute = resolve_compute(cfg.machine, device, _steps(runs[0]))
+    set_precision(compute.precision, device)
     keep_memory(device)
     turn = TURN if device.type == "cuda" else 1
     batches = _random_batches(cfg, max(2, turn), classes, device)
     steps = []
     for run in runs:
         net = build_network(run.cfg.network, classes, data.channels, data.size).train()
-        steps.append(step_of(run.cfg, net, build_method(run.cfg.method, classes), how, device))
+        steps.append(build_step(run.cfg, net, build_method(run.cfg.method, classes), compute, device))
         steps[-1].set_lr(cfg.train.lr / 100)
 
     wait = synchronizer(device)
@@ -66,12 +66,12 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
         "network": OmegaConf.to_container(cfg.network, resolve=True),
         "batch_size": cfg.train.batch_size,
         "size": data.size,
-        **environment_info(how, device),
+        **environment_info(compute, device),
         "commit": commit(),
         "seconds_of_a_step": {name: own[WARM_UP:] for name, own in seconds.items()},
     }
     path = _path(runs[0])
-    write_whole(path, lambda temporary: temporary.write_text(json.dumps(found, indent=1) + "\n"))
+    write_atomic(path, lambda temporary: temporary.write_text(json.dumps(found, indent=1) + "\n"))
     return path
 
 
@@ -106,7 +106,7 @@ def minutes(run: Run) -> list[float]:
 def _steps(run: Run) -> int:
     """Of a run's whole training; 0 where the number of images is not known."""
     images = images_of(run) or (0, 0)
-    return images[0] // run.cfg.train.batch_size * schedule(run.cfg.train, run.cfg.budget).epochs
+    return images[0] // run.cfg.train.batch_size * make_schedule(run.cfg.train, run.cfg.budget).epochs
 
 
 def device(run: Run) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from lls.paper.statistics import half_width
+from lls.paper.statistics import ci_halfwidth
 from lls.paper.tables.declaration import Cell, Table
 from lls.paper.tables.metrics import METRICS
 from lls.runs.run import Run
@@ -34,7 +34,7 @@ class Value(NamedTuple):
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
 
-def values_of(table: Table, finished: Finished) -> dict[tuple[str, str], Value]:
+def table_values(table: Table, finished: Finished) -> dict[tuple[str, str], Value]:
     """Every cell's numbers, by the names of row and column."""
     return {key: _value(cell, table, finished) for key, cell in table.cells.items()}
 
@@ -65,14 +65,14 @@ def _value(cell: Cell, table: Table, finished: Finished) -> Value:
 
 
 class Difference(NamedTuple):
-    """`row` minus `rival` in one column, over the seeds that both have. half: half the width of the 95 % confidence
-    interval of the mean of the paired differences (Student's t); None for a single pair."""
+    """`row` minus `rival` in one column, over the seeds that both have. ci_halfwidth: half the width of the 95 %
+    confidence interval of the mean of the paired differences (Student's t); None for a single pair."""
 
     row: str
     rival: str
     column: str
     mean: float
-    half: float | None
+    ci_halfwidth: float | None
     pairs: int
     percent: float | None  # of the rival's mean; None where that is 0
 
@@ -88,6 +88,6 @@ def differences(table: Table, values: dict[tuple[str, str], Value]) -> list[Diff
                 if pairs:
                     base = mean(theirs.values())
                     percent = 100 * mean(pairs) / base if base else None
-                    half = half_width(pairs) if len(pairs) > 1 else None
-                    found.append(Difference(row, rival, column.name, mean(pairs), half, len(pairs), percent))
+                    halfwidth = ci_halfwidth(pairs) if len(pairs) > 1 else None
+                    found.append(Difference(row, rival, column.name, mean(pairs), halfwidth, len(pairs), percent))
     return found
