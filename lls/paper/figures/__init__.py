@@ -4,7 +4,7 @@ A panel shows a finished run or says what is lacking. Matplotlib and torch are i
 the runs of a figure can be planned without them.
 """
 
-from lls.paper.figures.declaration import Figure, Panel, files_of, load, names, runs_of
+from lls.paper.figures.declaration import Figure, Panel, files_of, load, missing_reason, names, runs_of
 from lls.paper.figures.draw import draw
 
-__all__ = ["Figure", "Panel", "draw", "files_of", "load", "names", "runs_of"]
+__all__ = ["Figure", "Panel", "draw", "files_of", "load", "missing_reason", "names", "runs_of"]
