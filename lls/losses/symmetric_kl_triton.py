@@ -14,7 +14,7 @@ def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: floa
     (b, k), logits, q_logits, y = logits.shape, logits.contiguous(), q_logits.contiguous(), y.contiguous()
     losses, to_z, to_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
     block = triton.next_power_of_2(k)
-    _sample_kernel[(b,)](
+    sample_kernel[(b,)](
         *(logits, q_logits, y, losses, to_z, to_q, k, alpha, (1 - alpha) / alpha),
         BLOCK=block,
         num_warps=min(16, max(1, block // 256)),
@@ -26,12 +26,12 @@ def sum_rows(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tenso
     """Return `[num_classes, K]`: row c is `factor`, a scalar, times the sum of the `rows` `[B, K]` whose y is c."""
     (b, k), y = rows.shape, y.contiguous()
     sums, block = rows.new_empty(num_classes, k), min(1024, triton.next_power_of_2(k))
-    _class_kernel[(num_classes, triton.cdiv(k, block))](rows, y, factor, sums, k, B=b, BLOCK=block)
+    class_kernel[(num_classes, triton.cdiv(k, block))](rows, y, factor, sums, k, B=b, BLOCK=block)
     return sums
 
 
 @triton.jit
-def _sample_kernel(z_at, q_at, y_at, loss_at, to_z_at, to_q_at, k, alpha, odds, BLOCK: tl.constexpr):
+def sample_kernel(z_at, q_at, y_at, loss_at, to_z_at, to_q_at, k, alpha, odds, BLOCK: tl.constexpr):
     sample = tl.program_id(0).to(tl.int64)
     y = tl.load(y_at + sample)
     column = tl.arange(0, BLOCK)
@@ -58,7 +58,7 @@ def _softmax(logits):
 
 
 @triton.jit
-def _class_kernel(rows_at, y_at, factor_at, sums_at, k, B: tl.constexpr, BLOCK: tl.constexpr):
+def class_kernel(rows_at, y_at, factor_at, sums_at, k, B: tl.constexpr, BLOCK: tl.constexpr):
     target_class = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < k
