@@ -26,8 +26,7 @@ TERM_WEIGHTS = {
 
 
 class LLS(Method):
-    """LLS loss (Eq. 5): symmetric KL divergence between the learned target t and the prediction p̂, mean over the
-    batch.
+    """LLS loss (Eq. 5): symmetric KL divergence of a learned target t and the prediction p̂, mean over the batch.
 
         t = (1-α) e_y + α softmax(Q_y)                                  (Eq. 4)
         loss = scale · [H(t, p̂) + H(p̂, t) - H(p̂) - H(t)]
@@ -90,8 +89,9 @@ class LLS(Method):
 
 
 def term_weights(terms: str | Sequence[float]) -> tuple[float, ...]:
-    """Return the weights of H(t, p̂), H(p̂, t), -H(p̂), -H(t). terms: a row of TERM_WEIGHTS by name, or four weights.
-    Raises ValueError for anything else.
+    """Return the weights of H(t, p̂), H(p̂, t), -H(p̂), -H(t).
+
+    terms: a row of TERM_WEIGHTS by name, or four weights. Raises ValueError for anything else.
     """
     if isinstance(terms, str):
         if terms not in TERM_WEIGHTS:

@@ -175,8 +175,9 @@ class _Pairs:
         self.num_pairs = int(self.keys[0].numel())
 
     def best(self, candidates: Tensor) -> Tensor:
-        """Return `[K, N]`: each class itself, then the wrong classes with the largest sums. If there are fewer than N,
-        the next classes by index fill the row.
+        """Return `[K, N]`: each class itself, then the wrong classes with the largest sums.
+
+        If there are fewer than N, the next classes by index fill the row.
         """
         self.compact()
         chosen = candidates.cpu().tolist()

@@ -64,6 +64,7 @@ class Zipf(Method):
 
     def term(self, logits: Tensor, y: Tensor, scores: Tensor) -> Tensor:
         """Return KL(ζ ‖ softmax of the other logits), a mean over the batch (with `mask`, over the correct samples).
+
         The true class gets no gradient from it.
         """
         target = F.one_hot(y, logits.shape[1]).bool()
