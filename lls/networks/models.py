@@ -106,12 +106,12 @@ def resnet(
     elif channels != 3 or first != 64:
         net.conv1 = nn.Conv2d(channels, first, 7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
-    cells = 1 if pool == "global" else min(2, max(1, -(-size // reduction) // 4))
+    pooled = 1 if pool == "global" else min(2, max(1, -(-size // reduction) // 4))
     trunk = nn.Sequential(
         OrderedDict((name, layer) for name, layer in net.named_children() if name not in ("avgpool", "fc"))
     )
-    neck = nn.Sequential(nn.AdaptiveAvgPool2d(cells), nn.Flatten())
-    return Network(trunk, neck, nn.Linear(features * cells**2, num_classes), pooled=cells)
+    neck = nn.Sequential(nn.AdaptiveAvgPool2d(pooled), nn.Flatten())
+    return Network(trunk, neck, nn.Linear(features * pooled**2, num_classes), pooled=pooled)
 
 
 def mobilenetv2(num_classes: int, channels: int, size: int, stem: str, width: float | None = None) -> Network:
