@@ -1,1 +1,1 @@
-"""The paper's networks, and the pretrained weights that they may start from."""
+"""The paper's networks, timm's networks, and pretrained weights."""

@@ -1,7 +1,8 @@
-"""The paper's networks, and timm's, as trunk, neck and classifier; the blocks are torchvision's.
+"""The paper's networks and timm's, each as a trunk, a neck and a classifier.
 
-A builder is a public function `family(num_classes, channels, size, **keys)` of this module, named by a yaml of
-configs/network with the keys it takes. It raises ValueError for images it can't take.
+A builder is a public function `family(num_classes, channels, size, **keys) -> Network` of this module. A yaml of
+configs/network names it (`family`) and sets its keys. It raises ValueError for a value or an image size that the
+network does not support.
 """
 
 from collections import OrderedDict
@@ -13,28 +14,35 @@ from lls.errors import one_line
 
 
 class Network(nn.Module):
-    """trunk: images to the last feature map; neck: map to penultimate features; classifier: one Linear to logits."""
+    """A network for classification.
+
+    - trunk: from images to the last feature map
+    - neck: from the feature map to the penultimate features
+    - classifier: one Linear layer from the penultimate features to the logits
+    """
 
     def __init__(self, trunk: nn.Module, neck: nn.Module, classifier: nn.Linear, pooled: int | None = None):
-        """pooled: the neck averages the map to `pooled` x `pooled` cells; None if it does something else. At 1 the
-        classifier can be applied at every location of the map."""
+        """pooled: the neck averages the feature map to `pooled` x `pooled` locations; None if it does something else.
+        If it is 1, the classifier can also be applied at each location of the feature map."""
         super().__init__()
         self.trunk, self.neck, self.classifier, self.pooled = trunk, neck, classifier, pooled
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x: `[B, C, H, W]`. Returns logits `[B, K]` and the feature map before pooling `[B, D, h, w]`."""
+        """Return logits `[B, K]` and the feature map before pooling `[B, D, h, w]`, for images x `[B, C, H, W]`."""
         features = self.trunk(x)
         return self.classifier(self.neck(features)), features
 
     def embed(self, x: Tensor) -> Tensor:
-        """The penultimate features, the classifier's input: `[B, D']`."""
+        """Return the penultimate features `[B, D']`, the classifier's input, for images x `[B, C, H, W]`."""
         return self.neck(self.trunk(x))
 
 
 def lenet(num_classes: int, channels: int, size: int) -> Network:
-    """LeNet-5 with ReLU and max-pooling (LeCun et al., 1998, as is usual on CIFAR): 6-16 convolutions, 400-120-84-K.
-    ReLU after the pooling has the same values and gradients, to the bit, of a quarter as many numbers."""
-    _only_32(size, "LeNet")
+    """LeNet-5 (LeCun et al., 1998) with ReLU and max-pooling, as is usual on CIFAR, for 32x32 images.
+
+    Convolutions of 6 and 16 channels, then Linear layers 400-120-84-K. ReLU follows the pooling: values and gradients
+    are bitwise the same as with ReLU first, and ReLU computes a quarter as many numbers."""
+    _require_32x32(size, "LeNet")
     trunk = nn.Sequential(
         *(nn.Conv2d(channels, 6, 5), nn.MaxPool2d(2), nn.ReLU(inplace=True)),
         *(nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(inplace=True)),
@@ -48,9 +56,11 @@ def lenet(num_classes: int, channels: int, size: int) -> Network:
 
 
 def alexnet(num_classes: int, channels: int, size: int) -> Network:
-    """AlexNet (Krizhevsky et al., 2012) for 32x32 images: five convolutions, three max-poolings, one Linear; no batch
-    normalisation, no dropout. ReLU comes after a pooling, as in LeNet."""
-    _only_32(size, "AlexNet")
+    """AlexNet (Krizhevsky et al., 2012) for 32x32 images.
+
+    Five convolutions, three max-poolings and one Linear layer, without batch normalisation and dropout. ReLU follows
+    the pooling, as in LeNet."""
+    _require_32x32(size, "AlexNet")
     trunk = nn.Sequential(
         *(nn.Conv2d(channels, 64, 11, stride=4, padding=5), nn.MaxPool2d(2), nn.ReLU(inplace=True)),
         *(nn.Conv2d(64, 192, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(inplace=True)),
@@ -67,11 +77,12 @@ def resnet(
     """ResNet (He et al., 2016) of 18, 34, 50 or 101 layers, from torchvision.
 
     stem: `small` (3x3 convolution of stride 1, no max-pooling) or `imagenet` (7x7 of stride 2, then max-pooling).
-    pool: `2x2` averages the last map to 2x2 cells, of 4x4 locations each at 64x64, where it gives Table 9's counts; to
-    one cell where they would have fewer than 4x4. `global` averages all of it: the same function at 32x32.
-    width: times the usual channels of every layer; None for 1.
+    pool: `2x2` averages the last feature map to 2x2 locations, or to one if the map is smaller than 8x8. For images of
+        64x64 this gives the parameter counts of Table 9. `global` averages to one location, which for images of 32x32
+        is the same as `2x2`.
+    width: factor on the number of channels of all layers; None for 1.
     """
-    import torchvision.models.resnet as tv  # here, so that a LeNet run does not wait for torchvision
+    import torchvision.models.resnet as tv  # here, because a run of LeNet does not need this slow import
 
     if pool not in ("2x2", "global"):
         raise ValueError(f"pool={pool}: must be one of 2x2, global")
@@ -80,13 +91,13 @@ def resnet(
     if depth not in blocks:
         raise ValueError(f"depth={depth}: must be one of {', '.join(map(str, blocks))}")
     reduction = _reduction(stem, size, "ResNet")
-    first = _scaled(64, width)
+    first = _scale_channels(64, width)
 
     class ResNet(tv.ResNet):  # torchvision 0.26 has no public argument for the width of BasicBlocks
-        def _make_layer(self, block, planes, *rest, **keys):
-            if planes == 64:  # the first stage: what comes before it is as wide
+        def _make_layer(self, block, planes, *args, **kwargs):
+            if planes == 64:  # the first stage: the stem before it has as many channels
                 self.inplanes, self.bn1 = first, nn.BatchNorm2d(first)
-            return super()._make_layer(block, planes * first // 64, *rest, **keys)
+            return super()._make_layer(block, planes * first // 64, *args, **kwargs)
 
     net = (tv.ResNet if first == 64 else ResNet)(blocks[depth], layers[depth], num_classes=1)
     features = net.fc.in_features * first // 64
@@ -94,25 +105,25 @@ def resnet(
         net.conv1, net.maxpool = nn.Conv2d(channels, first, 3, padding=1, bias=False), nn.Identity()
     elif channels != 3 or first != 64:
         net.conv1 = nn.Conv2d(channels, first, 7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does for the others
-    cells = 1 if pool == "global" else min(2, max(1, -(-size // reduction) // 4))
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+    pooled = 1 if pool == "global" else min(2, max(1, -(-size // reduction) // 4))
     trunk = nn.Sequential(
         OrderedDict((name, layer) for name, layer in net.named_children() if name not in ("avgpool", "fc"))
     )
-    neck = nn.Sequential(nn.AdaptiveAvgPool2d(cells), nn.Flatten())
-    return Network(trunk, neck, nn.Linear(features * cells**2, num_classes), pooled=cells)
+    neck = nn.Sequential(nn.AdaptiveAvgPool2d(pooled), nn.Flatten())
+    return Network(trunk, neck, nn.Linear(features * pooled**2, num_classes), pooled=pooled)
 
 
 def mobilenetv2(num_classes: int, channels: int, size: int, stem: str, width: float | None = None) -> Network:
-    """MobileNetV2 (Sandler et al., 2018), from torchvision, with its dropout of 0.2 before the classifier.
+    """MobileNetV2 (Sandler et al., 2018) from torchvision, with dropout of 0.2 before the classifier.
 
-    stem: `imagenet`, or `small` as is usual on CIFAR: the first two of the five strides are 1.
-    width: its width multiplier; None for 1.
+    stem: `imagenet`, or `small` as is usual on CIFAR, where the first two of the five strides of 2 are 1.
+    width: the width multiplier; None for 1.
     """
     import torchvision.models.mobilenetv2 as tv
 
     _reduction(stem, size, "MobileNetV2")
-    _scaled(32, width)
+    _scale_channels(32, width)
     net = tv.MobileNetV2(num_classes=1, width_mult=1.0 if width is None else width)
     first, third = net.features[0], net.features[2].conv[1]
     if channels != 3:
@@ -128,16 +139,18 @@ def mobilenetv2(num_classes: int, channels: int, size: int, stem: str, width: fl
 
 
 def timm(num_classes: int, channels: int, size: int, model: str) -> Network:
-    """Any classification network of timm by its name; a tag after a dot, as in `resnet50.tv_in1k`, says whose weights
-    are meant, and where they lie (lls/networks/pretrained.py)."""
-    import timm as library  # here: it costs seconds
+    """Any classification network of timm.
+
+    model: timm's name. A tag after a dot, as in `resnet50.tv_in1k`, names pretrained weights; this function does not
+        load them (see lls/networks/pretrained.py)."""
+    import timm as library  # here, because the import takes seconds
 
     try:
         body = library.create_model(model, num_classes=0, in_chans=channels)
     except (RuntimeError, ValueError, TypeError) as error:
-        known = library.list_models(f"*{model.partition('.')[0]}*")[:5]
-        near = f"; there are {', '.join(known)} ..." if known else ""
-        raise ValueError(f"model={model}: timm can't build it ({one_line(error)}){near}") from None
+        similar = library.list_models(f"*{model.partition('.')[0]}*")[:5]
+        hint = f"; similar names are {', '.join(similar)} ..." if similar else ""
+        raise ValueError(f"model={model}: timm can't build it ({one_line(error)}){hint}") from None
     trunk = TimmTrunk(body)
     example = torch.linspace(-1, 1, 2 * channels * size * size).view(2, channels, size, size)
     body.eval()
@@ -145,7 +158,7 @@ def timm(num_classes: int, channels: int, size: int, model: str) -> Network:
         try:
             features = trunk(example)
             embedded = body.forward_head(features, pre_logits=True)
-        except (RuntimeError, AssertionError, ValueError) as error:  # a vision transformer knows one size only
+        except (RuntimeError, AssertionError, ValueError) as error:  # a vision transformer takes one size
             reason = one_line(error, 160)
             raise ValueError(f"model={model} can't take images of {size}x{size} ({reason})") from None
     body.train()
@@ -155,7 +168,7 @@ def timm(num_classes: int, channels: int, size: int, model: str) -> Network:
 
 
 class TimmTrunk(nn.Module):
-    """A network of timm up to its last feature map."""
+    """The layers of a timm network up to its last feature map."""
 
     def __init__(self, body: nn.Module):
         super().__init__()
@@ -166,18 +179,20 @@ class TimmTrunk(nn.Module):
 
 
 class TimmNeck(nn.Module):
-    """The rest of it, without the classifier. Its parameters are the trunk's, which alone may list them."""
+    """The layers of a timm network between its last feature map and its classifier.
+
+    It shares the module of TimmTrunk and does not register it, so that each parameter is listed once."""
 
     def __init__(self, body: nn.Module):
         super().__init__()
-        self.body = [body]  # a list hides it from parameters() and state_dict()
+        self.body = [body]  # in a list, so that parameters() and state_dict() do not include it
 
     def forward(self, features: Tensor) -> Tensor:
         return self.body[0].forward_head(features, pre_logits=True)
 
 
 def _reduction(stem: str, size: int, name: str) -> int:
-    """By how much a network with this stem reduces the sides of an image; ValueError if nothing were left."""
+    """Return the factor by which a network with this stem reduces an image's sides; ValueError for a smaller image."""
     if stem not in ("small", "imagenet"):
         raise ValueError(f"stem={stem}: must be one of small, imagenet")
     reduction = 8 if stem == "small" else 32
@@ -188,13 +203,13 @@ def _reduction(stem: str, size: int, name: str) -> int:
     return reduction
 
 
-def _scaled(channels: int, width: float | None) -> int:
-    """`channels` times `width`; ValueError for a width that leaves none of them."""
+def _scale_channels(channels: int, width: float | None) -> int:
+    """Return `channels` times `width`; ValueError if `width` is not a number or gives less than one channel."""
     if width is not None and not (isinstance(width, int | float) and channels * width >= 1):
         raise ValueError(f"width={width}: must be a number of at least {1 / channels:g}")
     return channels if width is None else int(channels * width)
 
 
-def _only_32(size: int, name: str) -> None:
+def _require_32x32(size: int, name: str) -> None:
     if size != 32:
         raise ValueError(f"{name} takes images of 32x32, not {size}x{size}")

@@ -1,7 +1,7 @@
-"""The weights a network starts from, where they are not random: torchvision's or timm's by name, or a file.
+"""Pretrained weights of a network: torchvision's or timm's by name, or a file.
 
-All but the classifier is taken over. What does not fit to the last tensor is an error: no run starts from weights that
-its configuration does not say.
+They are loaded into the whole network except its classifier. A tensor that is missing, unexpected or of another shape
+is an error, so that no run starts from other weights than its configuration states.
 """
 
 from pathlib import Path
@@ -11,58 +11,87 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError
 from torch import Tensor
 
+from lls.data.download.fetch import download
 from lls.errors import UserError, one_line
 from lls.networks.models import Network
 
-HEADS = ("fc.", "classifier.", "head.")  # the classifier's parameters, as files of weights call them
+CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.")  # of the classifier's parameters in files of torchvision and timm
 
 
 def load_pretrained(net: Network, cfg: DictConfig, channels: int, folder: Path) -> None:
-    """Load the weights that `cfg` (a node of configs/network) names into all of `net` but its classifier.
+    """Load the weights `cfg.weights` into all of `net` except its classifier.
 
-    `weights: null`, or no such key, leaves it as it is. A name is one of torchvision's for that network, such as
-    IMAGENET1K_V1, downloaded into `folder/weights` unless it is there, or `tag` for a network of timm; anything else is
-    a file: a state_dict of torchvision, timm or this package, or a run's last.pt. UserError where there is no such
-    thing, or where it does not fit."""
+    cfg: a node of configs/network. folder: the data folder. `cfg.weights` is one of these:
+
+    - null, or no such key: `net` is not changed.
+    - A name of torchvision's weights for this network, such as IMAGENET1K_V1. The file is downloaded to
+      folder/weights if it is not there.
+    - `tag`, for a network of timm: the weights that the tag in `cfg.model` names.
+    - A file: a state_dict of torchvision, timm or this package, or the last.pt of a run.
+
+    Raises UserError if there are no such weights or they do not fit the network."""
     if "weights" not in cfg or cfg.weights is None:
         return
-    wanted, path = str(cfg.weights), Path(str(cfg.weights)).expanduser()
-    key = f"network.weights={wanted}"
-    if next(net.neck.parameters(), None) is not None:  # LeNet's layers between map and classifier: none has such a file
-        raise UserError(f"{key}: {cfg.name} starts from random weights only: null")
-    if cfg.family == "timm" and wanted == "tag":
-        state = _from_timm(cfg.model, channels)
-    elif cfg.family != "timm" and wanted in (names := _torchvision(cfg)):
-        state = _file(_fetched(names[wanted], folder / "weights"), key)
+    weights, path = str(cfg.weights), Path(str(cfg.weights)).expanduser()
+    key = f"network.weights={weights}"
+    if next(net.neck.parameters(), None) is not None:  # LeNet: no file of weights has its fully connected layers
+        raise UserError(f"{key}: {cfg.name} can only start from random weights; use network.weights=null")
+    if cfg.family == "timm" and weights == "tag":
+        state = _timm_weights(cfg.model, channels)
+    elif cfg.family != "timm" and weights in (urls := _torchvision_urls(cfg)):
+        state = _read_weights(_download_for_run(urls[weights], folder), key)
     elif path.is_file():
-        state = _file(path, key)
+        state = _read_weights(path, key)
     else:
-        named = "tag" if cfg.family == "timm" else ", ".join(names) or "none"
-        raise UserError(f"{key}: no such file, and no name of weights of {cfg.name} (there are: {named})")
-    _load(net, state, key)
+        names = "tag" if cfg.family == "timm" else ", ".join(urls) or "none"
+        raise UserError(f"{key}: no such file and no such weights of {cfg.name}; use a file or one of: {names}")
+    _load_trunk(net, state, key)
 
 
-def _load(net: Network, state: dict[str, Tensor], key: str) -> None:
-    own, prefix = net.trunk.state_dict(), "body." if any(n.startswith("body.") for n in net.trunk.state_dict()) else ""
-    if any(name.startswith("trunk.") for name in state):  # one of our own networks
-        given = {name.removeprefix("trunk."): value for name, value in state.items() if name.startswith("trunk.")}
+def ensure_weights(url: str, folder: Path) -> Path:
+    """Return the path of a file of weights in folder/weights, downloaded if it is missing and verified by its name.
+
+    Raises UserError if it can't be downloaded or its SHA-256 does not start as its name says."""
+    path = folder / "weights" / url.rpartition("/")[2]
+    download(url, path, sha256_prefix=sha256_in_name(path))
+    return path
+
+
+def sha256_in_name(path: Path) -> str:
+    """Return the first characters of a file's SHA-256 from its name, such as resnet18-f37072fd.pth."""
+    return path.stem.rpartition("-")[2]
+
+
+def _download_for_run(url: str, folder: Path) -> Path:
+    try:
+        return ensure_weights(url, folder)
+    except UserError as error:
+        raise UserError(f"{error}; or use network.weights=FILE with a copy, or network.weights=null") from None
+
+
+def _load_trunk(net: Network, state: dict[str, Tensor], key: str) -> None:
+    trunk = net.trunk.state_dict()
+    prefix = "body." if any(name.startswith("body.") for name in trunk) else ""  # of timm's networks
+    if any(name.startswith("trunk.") for name in state):  # written by this package
+        weights = {name.removeprefix("trunk."): value for name, value in state.items() if name.startswith("trunk.")}
     else:
-        given = {prefix + name: value for name, value in state.items() if not name.startswith(HEADS)}
-    needed = {name for name in own if not name.endswith("num_batches_tracked")}  # old files have none of those
-    wrong = [f"lacks {name}" for name in sorted(needed - given.keys())]
-    wrong += [f"has {name}, which the network has not" for name in sorted(given.keys() - own.keys())]
-    wrong += [
-        f"has {name} of shape {list(given[name].shape)}, not {list(own[name].shape)}"
-        for name in sorted(needed & given.keys())
-        if given[name].shape != own[name].shape
+        weights = {prefix + name: value for name, value in state.items() if not name.startswith(CLASSIFIER_PREFIXES)}
+    required = {name for name in trunk if not name.endswith("num_batches_tracked")}  # old files do not have these
+    errors = [f"lacks {name}" for name in sorted(required - weights.keys())]
+    errors += [f"has {name}, which the network does not have" for name in sorted(weights.keys() - trunk.keys())]
+    errors += [
+        f"has {name} of shape {list(weights[name].shape)}, not {list(trunk[name].shape)}"
+        for name in sorted(required & weights.keys())
+        if weights[name].shape != trunk[name].shape
     ]
-    if wrong:
-        more = f" (and {len(wrong) - 1} more differences)" if wrong[1:] else ""
-        raise UserError(f"{key}: these are not this network's weights: the file {wrong[0]}{more}")
-    net.trunk.load_state_dict(own | given)
+    if errors:
+        more = f" (and {len(errors) - 1} more differences)" if errors[1:] else ""
+        raise UserError(f"{key}: these are the weights of another network: the file {errors[0]}{more}")
+    net.trunk.load_state_dict(trunk | weights)
 
 
-def _file(path: Path, key: str) -> dict[str, Tensor]:
+def _read_weights(path: Path, key: str) -> dict[str, Tensor]:
+    """Read the tensors of a file, without the prefixes that DataParallel adds to their names."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -71,50 +100,41 @@ def _file(path: Path, key: str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{key}: {path} can't be read ({one_line(error)})") from None
-    except Exception as error:  # a broken file shows as any of a dozen kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise UserError(f"{key}: {path} is no file of weights ({reason})") from None
-    for name in ("network", "state_dict", "model"):  # a run's last.pt, and what others wrap theirs in
+    except Exception as error:  # a broken file raises any of a dozen kinds
+        raise UserError(f"{key}: {path} is not a file of weights ({_first_line(error)})") from None
+    for name in ("network", "state_dict", "model"):  # the key in a run's last.pt, and the keys in others' checkpoints
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{key}: {path} is no file of weights (it holds no tensors by name)")
-    return {name.removeprefix("module."): value for name, value in state.items()}  # as DataParallel saves them
+        raise UserError(f"{key}: {path} is not a file of weights (it holds no tensors by name)")
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def _torchvision(cfg: DictConfig) -> dict[str, str]:
-    """Name of weights -> their address; none for a network that torchvision does not have."""
+def _torchvision_urls(cfg: DictConfig) -> dict[str, str]:
+    """Return the URLs of torchvision's weights for a network, by name; empty if torchvision does not have it."""
     from torchvision.models import get_model_weights
 
-    name = {"resnet": "resnet{depth}", "mobilenetv2": "mobilenet_v2"}.get(cfg.family, "").format(**cfg)
-    if not name:
+    model = {"resnet": "resnet{depth}", "mobilenetv2": "mobilenet_v2"}.get(cfg.family, "").format(**cfg)
+    if not model:
         return {}
-    return {weights.name: weights.url for weights in get_model_weights(name)}
+    return {weights.name: weights.url for weights in get_model_weights(model)}
 
 
-def _fetched(url: str, folder: Path) -> Path:
-    from lls.data.download.fetch import download
-
-    path = folder / url.rpartition("/")[2]
-    digest = path.stem.rpartition("-")[2]  # as in resnet18-f37072fd.pth
-    try:
-        download(url, path, sha256_prefix=digest)
-    except UserError as error:
-        raise UserError(f"{error}; network.weights=FILE names a copy, network.weights=null starts at random") from None
-    return path
-
-
-def _from_timm(model: str, channels: int) -> dict[str, Tensor]:
+def _timm_weights(model: str, channels: int) -> dict[str, Tensor]:
     import timm
 
-    known = timm.list_pretrained(f"{model.partition('.')[0]}.*")
-    if model not in known:
-        said = f"is one of {', '.join(known)}" if known else "has none; network.weights=null starts at random"
-        raise UserError(f"network.model={model}: its weights must be named, and that {said}")
+    tags = timm.list_pretrained(f"{model.partition('.')[0]}.*")
+    if model not in tags:
+        reason = f"use one of {', '.join(tags)}" if tags else "timm has none; use network.weights=null"
+        raise UserError(f"network.model={model}: the model's name does not name weights; {reason}")
     try:
         return timm.create_model(model, pretrained=True, num_classes=0, in_chans=channels).state_dict()
-    except Exception as error:  # no network, no space, a hub that refuses: many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    except Exception as error:  # no network, a full disk, a hub that refuses: many kinds
         raise UserError(
-            f"network.model={model}: its weights can't be fetched ({reason}); network.weights=FILE names a copy"
+            f"network.model={model}: the weights can't be downloaded ({_first_line(error)}): use network.weights=FILE "
+            "with a copy"
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

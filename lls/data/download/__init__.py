@@ -1,1 +1,1 @@
-"""Data sets as they are published: archives, checksums, and one layout of image files each."""
+"""Data sets as published: their archives and checksums, and the layout of their image files."""

@@ -1,7 +1,7 @@
-"""torchvision's data sets of arrays: FashionMNIST, CIFAR-10, CIFAR-100, SVHN.
+"""FashionMNIST, CIFAR-10, CIFAR-100 and SVHN as arrays, read by torchvision.
 
-torchvision reads them and names their archives. It does not fetch them here: what it unpacks is not whole until it is
-done, and is trusted before.
+torchvision names the archives and reads the unpacked files. It does not download or unpack them: it would read files
+that an interrupted process has left incomplete.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from lls.errors import UserError, one_line
 
 
 class Arrays(NamedTuple):
-    """uint8 images `[N, h, w, C]`, int64 labels `[N]`, class names in the order of the labels."""
+    """uint8 images `[N, H, W, C]`, int64 labels `[N]`, and the class names in the order of the labels."""
 
     train_x: np.ndarray
     train_y: np.ndarray
@@ -27,91 +27,86 @@ class Arrays(NamedTuple):
 
 
 def read_arrays(name: str, folder: Path) -> Arrays:
-    """The images of a data set, fetched and unpacked first where they are not there. UserError where that fails, or
-    where they are not what is published."""
+    """Read a data set from the data folder, downloaded and unpacked first if it is missing.
+
+    Raises UserError if that fails, or if the numbers of images are not the published ones."""
     ensure_files(name, folder)
     splits = []
     for split in ("train", "test"):
-        made = _read(name, folder, split)
-        labels = np.asarray(made.labels if name == "svhn" else made.targets, np.int64)
-        splits += [_nhwc(np.asarray(made.data)), labels]
-    found = Arrays(*splits, list(getattr(made, "classes", map(str, range(10)))))
+        dataset = _read_split(name, folder, split)
+        labels = np.asarray(dataset.labels if name == "svhn" else dataset.targets, np.int64)
+        splits += [_channels_last(np.asarray(dataset.data)), labels]
+    data = Arrays(*splits, list(getattr(dataset, "classes", map(str, range(10)))))
     try:
-        check_counts(name, found.train_y, found.test_y, found.classes)
+        check_counts(name, data.train_y, data.test_y, data.classes)
     except UserError as error:
-        raise UserError(f"{name}: {error}; {_again(name, folder)}") from None
-    return found
+        raise UserError(f"{name}: {error}; {_redo_command(name, folder)}") from None
+    return data
 
 
 def ensure_files(name: str, folder: Path) -> None:
-    """Fetch and unpack what is missing of a data set; processes that start together do it once."""
-    if all(path.exists() for path in array_files_path(name, folder)):
+    """Download and unpack the missing files of a data set. Processes that start together do it once."""
+    paths = array_paths(name, folder)
+    if all(path.exists() for path in paths):
         return
     with lock(name, folder):
         if name == "fashionmnist":
-            for path, archive in zip(array_files_path(name, folder), published.archives(name), strict=True):
+            for path, archive in zip(paths, published.archives(name), strict=True):
                 if not path.exists():
                     (gz,) = ensure_archives(name, folder, (archive,))
                     archives.gunzip(gz, path)
         elif name == "svhn":
             ensure_archives(name, folder, published.archives(name))
-        elif not array_files_path(name, folder)[0].exists():
-            (tar,), (target,) = ensure_archives(name, folder, published.archives(name)), array_files_path(name, folder)
+        elif not paths[0].exists():
+            (tar,) = ensure_archives(name, folder, published.archives(name))
             print(f"{name}: unpacking {tar.name}", flush=True)
-            with archives.staging_folder(target) as stand_in:
-                archives.unpack(tar, stand_in, lambda member: member)
-                if faulty := _faulty(name, stand_in):
-                    raise UserError(f"{tar} does not hold {name} as published: {faulty}; get it again")
+            with archives.staging_folder(paths[0]) as staging:
+                archives.unpack(tar, staging, lambda member: member)
+                if fault := _first_fault(name, staging):
+                    raise UserError(f"{tar} does not hold {name} as published: {fault}; download it again")
 
 
-def array_files_path(name: str, folder: Path) -> list[Path]:
-    """The files, or the folder, that torchvision reads a data set from."""
+def array_paths(name: str, folder: Path) -> list[Path]:
+    """Return the paths that torchvision reads a data set from: one folder for CIFAR, else files."""
     if name.startswith("cifar"):
-        return [folder / _torchvisions(name).base_folder]
+        return [folder / published.torchvision_class(name).base_folder]
     files = [folder / archive.path for archive in published.archives(name)]
     return [file.with_suffix("") for file in files] if name == "fashionmnist" else files
 
 
-def _read(name: str, folder: Path, split: str):
-    which = {"split": split} if name == "svhn" else {"train": split == "train"}
+def _read_split(name: str, folder: Path, split: str):
+    arguments = {"split": split} if name == "svhn" else {"train": split == "train"}
     try:
-        return _torchvisions(name)(folder, download=False, **which)
+        return published.torchvision_class(name)(folder, download=False, **arguments)
     except Exception as error:  # torchvision raises many kinds for broken files
-        reason = _faulty(name, folder) or one_line(error)
-        raise UserError(f"{name} is not whole: {reason}; {_again(name, folder)}") from None
+        reason = _first_fault(name, folder) or one_line(error)
+        raise UserError(f"{name} is broken or incomplete: {reason}; {_redo_command(name, folder)}") from None
 
 
-def _faulty(name: str, folder: Path) -> str | None:
-    """What is wrong with the first file that has not the MD5 torchvision wants."""
-    made = _torchvisions(name)
-    if name.startswith("cifar"):
-        base = Path(made.base_folder)
-        files = [*made.train_list, *made.test_list, (made.meta["filename"], made.meta["md5"])]
-        wanted = [(base / file, md5) for file, md5 in files]
-    elif name == "svhn":
-        wanted = [(Path(archive.path), archive.md5) for archive in published.archives(name)]
+def _first_fault(name: str, folder: Path) -> str | None:
+    """Describe the first file that is missing or has another MD5 than torchvision gives; None if all are right."""
+    if name == "fashionmnist":
+        return None  # torchvision gives the MD5s of its archives only
+    if name == "svhn":
+        checksums = [(Path(archive.path), archive.md5) for archive in published.archives(name)]
     else:
-        return None  # torchvision knows the MD5s of FashionMNIST's archives only
-    for file, md5 in wanted:
+        dataset = published.torchvision_class(name)
+        files = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
+        checksums = [(Path(dataset.base_folder) / file, md5) for file, md5 in files]
+    for file, md5 in checksums:
         if not (folder / file).is_file():
             return f"{file} is missing"
-        if (found := digest(folder / file)) != md5:
-            return f"{file} has the MD5 {found}, not {md5}"
+        if (actual := digest(folder / file)) != md5:
+            return f"{file} has the MD5 {actual}, not {md5}"
     return None
 
 
-def _again(name: str, folder: Path) -> str:
-    places = ", ".join(map(str, array_files_path(name, folder)))
-    return f"delete {places} and run python scripts/prepare_data.py {name}"
+def _redo_command(name: str, folder: Path) -> str:
+    paths = ", ".join(map(str, array_paths(name, folder)))
+    return f"delete {paths} and run python scripts/prepare_data.py {name}"
 
 
-def _torchvisions(name: str):
-    import torchvision.datasets as tv
-
-    return getattr(tv, published.TORCHVISION[name])
-
-
-def _nhwc(pixels: np.ndarray) -> np.ndarray:
+def _channels_last(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 3:  # FashionMNIST: [N, H, W]
         return pixels[..., None]
     return pixels.transpose(0, 2, 3, 1) if pixels.shape[1] == 3 else pixels  # SVHN: [N, C, H, W]

@@ -1,26 +1,33 @@
-"""The data sets of image files as they are distributed: which file is in which split, and of which class.
+"""Layouts of the data sets of image files: the split and the class of each file.
 
-A layout is a function `layout(root) -> Listing`. It opens no image, and raises UserError where the folder does not hold
-what it should; how many images there should be is not its matter (lls/data/download/verify.py).
+A layout is a function `layout(root) -> Listing`. It opens no image. It raises UserError if a file or a folder is
+missing or has unexpected content. lls/data/download/verify.py checks the numbers of images.
 """
 
 import hashlib
-import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lls.data.download.folders import (
+    check_classes,
+    check_files,
+    class_folders,
+    flatten,
+    image_files,
+    read_json,
+    read_mat,
+    read_rows,
+)
 from lls.errors import UserError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 LISTS = Path(__file__).resolve().parent / "lists"
 ANIMALS = ["cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig"]
 
 
 class Listing(NamedTuple):
-    """The image files of a data set, none of them opened: paths, labels from 0, class names in the labels' order."""
+    """The image files of a data set: paths, labels from 0, and class names in the order of the labels."""
 
     train: list[str]
     train_y: list[int]
@@ -29,206 +36,144 @@ class Listing(NamedTuple):
     classes: list[str]
 
 
-# -- layouts ---------------------------------------------------------------------------------------------------------
-
-
 def class_tree(root: Path) -> Listing:
-    """ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/): classes in alphabetical order; images may lie deeper."""
+    """List ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/CLASS/*).
+
+    Classes are in alphabetical order. Images may lie in subfolders of their class."""
     test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or test is None:
         raise UserError(f"{root} is no image folder: it needs train/CLASS/* and test/CLASS/* (or val/CLASS/*)")
-    of_train, of_test = _class_folders(root / "train"), _class_folders(test)
-    if set(of_train) != set(of_test):
-        odd = sorted(set(of_train) ^ set(of_test))
+    train_files, test_files = class_folders(root / "train"), class_folders(test)
+    if set(train_files) != set(test_files):
+        unmatched = sorted(set(train_files) ^ set(test_files))
         raise UserError(
-            f"{root}: train and {test.name} have different classes ({', '.join(odd[:5])} in one of them only)"
+            f"{root}: train and {test.name} have different classes ({', '.join(unmatched[:5])} in one of them only)"
         )
-    return Listing(*_flat(of_train), *_flat(of_test), list(of_train))
+    return Listing(*flatten(train_files), *flatten(test_files), list(train_files))
 
 
 def tinyimagenet(root: Path) -> Listing:
-    """Tiny-ImageNet: train/WNID/images/*.JPEG; val/images/*.JPEG, flat, with their labels in val/val_annotations.txt.
-    Classes are in the order of their WNIDs; the images of test/ have no labels and are left alone."""
-    wnids = sorted(wnid for (wnid,) in _rows(root / "wnids.txt", 1))
-    of_train = _class_folders(root / "train")
-    check_classes(root / "train", of_train, wnids)
+    """List Tiny-ImageNet: train/WNID/images/*.JPEG, and val/images/*.JPEG as the test images.
+
+    The labels of the test images are in val/val_annotations.txt. Classes are in the order of their WNIDs. The images
+    of test/ have no labels and are left out."""
+    wnids = sorted(wnid for (wnid,) in read_rows(root / "wnids.txt", 1))
+    train_files = class_folders(root / "train")
+    check_classes(root / "train", train_files, wnids)
     label = {wnid: i for i, wnid in enumerate(wnids)}
-    notes = [row[:2] for row in _rows(root / "val" / "val_annotations.txt", 6)]
-    if unknown := [wnid for _, wnid in notes if wnid not in label]:
+    annotations = [row[:2] for row in read_rows(root / "val" / "val_annotations.txt", 6)]
+    if unknown := [wnid for _, wnid in annotations if wnid not in label]:
         raise UserError(f"{root}/val/val_annotations.txt: {unknown[0]} is none of the {len(wnids)} classes")
     images = root / "val" / "images"
-    _present(images, (file for file, _ in notes))
-    words = dict(_rows(root / "words.txt", 2))
-    test = [f"{images}/{file}" for file, _ in notes]
-    return Listing(*_flat(of_train), test, [label[wnid] for _, wnid in notes], _words(wnids, words))
+    check_files(images, (file for file, _ in annotations))
+    test, test_y = [f"{images}/{file}" for file, _ in annotations], [label[wnid] for _, wnid in annotations]
+    words = dict(read_rows(root / "words.txt", 2))
+    return Listing(*flatten(train_files), test, test_y, _class_names(wnids, words))
 
 
 def animals10n(root: Path) -> Listing:
-    """Animals-10N: training/<label>_*.jpg and testing/<label>_*.jpg, with labels 0 to 9."""
+    """List Animals-10N: training/<label>_*.jpg and testing/<label>_*.jpg, with labels 0 to 9."""
     splits = []
+    labels = {str(label): label for label in range(len(ANIMALS))}
     for split in ("training", "testing"):
-        files = sorted(_images_under(root / split))
+        files = sorted(image_files(root / split))
         prefixes = [os.path.basename(file).partition("_")[0] for file in files]
-        known = {str(label): label for label in range(len(ANIMALS))}
-        if odd := [file for file, prefix in zip(files, prefixes, strict=True) if prefix not in known]:
-            raise UserError(f"{odd[0]}: the label before the _ must be 0 to {len(ANIMALS) - 1}")
-        splits += [files, [known[prefix] for prefix in prefixes]]
+        if invalid := [file for file, prefix in zip(files, prefixes, strict=True) if prefix not in labels]:
+            raise UserError(f"{invalid[0]}: the label before the _ must be 0 to {len(ANIMALS) - 1}")
+        splits += [files, [labels[prefix] for prefix in prefixes]]
     return Listing(*splits, list(ANIMALS))
 
 
 def cub200(root: Path) -> Listing:
-    """CUB-200-2011: images/, and images.txt, image_class_labels.txt, train_test_split.txt and classes.txt beside it.
-    Labels are classes.txt's numbers less one."""
-    classes = [name.partition(".")[2].replace("_", " ") for _, name in _rows(root / "classes.txt", 2)]
-    files = dict(_rows(root / "images.txt", 2))
-    labels, in_train = dict(_rows(root / "image_class_labels.txt", 2)), dict(_rows(root / "train_test_split.txt", 2))
-    if not files.keys() == labels.keys() == in_train.keys():
+    """List CUB-200-2011: images/*, with the labels and the split in the text files of `root`.
+
+    The labels are the class numbers of classes.txt minus 1."""
+    classes = [name.partition(".")[2].replace("_", " ") for _, name in read_rows(root / "classes.txt", 2)]
+    files = dict(read_rows(root / "images.txt", 2))
+    numbers = dict(read_rows(root / "image_class_labels.txt", 2))
+    in_train = dict(read_rows(root / "train_test_split.txt", 2))
+    if not files.keys() == numbers.keys() == in_train.keys():
         raise UserError(
             f"{root}: images.txt, image_class_labels.txt and train_test_split.txt are not of the same images"
         )
-    known = {str(i + 1): i for i in range(len(classes))}
-    if odd := [image for image, label in labels.items() if label not in known]:
+    labels = {str(i + 1): i for i in range(len(classes))}
+    if invalid := [image for image, number in numbers.items() if number not in labels]:
+        image = invalid[0]
         raise UserError(
-            f"{root}/image_class_labels.txt: image {odd[0]} has label {labels[odd[0]]}; they are 1 to {len(classes)}"
+            f"{root}/image_class_labels.txt: image {image} has label {numbers[image]}; labels are 1 to {len(classes)}"
         )
-    _present(root / "images", files.values())
+    check_files(root / "images", files.values())
     splits = []
-    for part in ("1", "0"):
-        of_part = [image for image in files if in_train[image] == part]
-        splits += [[f"{root}/images/{files[i]}" for i in of_part], [known[labels[i]] for i in of_part]]
+    for flag in ("1", "0"):
+        images = [image for image in files if in_train[image] == flag]
+        splits += [[f"{root}/images/{files[i]}" for i in images], [labels[numbers[i]] for i in images]]
     return Listing(*splits, classes)
 
 
 def flowers102(root: Path) -> Listing:
-    """Flowers-102: the images of jpg/, which is `root`, with imagelabels.mat (1 to 102) and setid.mat beside it; the
-    official validation images are left out."""
+    """List Flowers-102: the images of the folder jpg/, which is `root`, without the official validation images.
+
+    The labels (1 to 102) and the splits are in imagelabels.mat and setid.mat next to `root`."""
     from torchvision.datasets import Flowers102
 
-    classes, labels = Flowers102.classes, _mat(root.parent / "imagelabels.mat", "labels")
-    ids = [_mat(root.parent / "setid.mat", split) for split in ("trnid", "tstid")]
-    if odd := [label for label in labels if not 1 <= label <= len(classes)]:
-        raise UserError(f"{root.parent}/imagelabels.mat: label {odd[0]}; they are 1 to {len(classes)}")
-    if odd := [image for of_split in ids for image in of_split if not 1 <= image <= len(labels)]:
-        raise UserError(f"{root.parent}/setid.mat: image {odd[0]}; imagelabels.mat has labels of 1 to {len(labels)}")
-    _present(root, (f"image_{image:05d}.jpg" for of_split in ids for image in of_split))
+    classes, labels = Flowers102.classes, read_mat(root.parent / "imagelabels.mat", "labels")
+    split_images = [read_mat(root.parent / "setid.mat", split) for split in ("trnid", "tstid")]
+    if invalid := [label for label in labels if not 1 <= label <= len(classes)]:
+        raise UserError(f"{root.parent}/imagelabels.mat: label {invalid[0]}; labels are 1 to {len(classes)}")
+    if invalid := [image for images in split_images for image in images if not 1 <= image <= len(labels)]:
+        raise UserError(f"{root.parent}/setid.mat: image {invalid[0]}; imagelabels.mat labels 1 to {len(labels)}")
+    check_files(root, (f"image_{image:05d}.jpg" for images in split_images for image in images))
     splits = []
-    for of_split in ids:
-        splits += [[f"{root}/image_{i:05d}.jpg" for i in of_split], [labels[i - 1] - 1 for i in of_split]]
+    for images in split_images:
+        splits += [[f"{root}/image_{i:05d}.jpg" for i in images], [labels[i - 1] - 1 for i in images]]
     return Listing(*splits, list(classes))
 
 
-def imagenet100(root: Path, which: str) -> Listing:
-    """The 100 classes of a list (`kaggle` or `cmc`) in the order of their WNIDs, from a folder with train/WNID and
-    val/WNID, which may have others too, or from Kaggle's own: train.X1/WNID to train.X4/WNID, val.X/WNID and
-    Labels.json."""
-    wnids = wnids_of(which)
+def imagenet100(root: Path, classes: str) -> Listing:
+    """List the 100 classes of a list, in the order of their WNIDs.
+
+    classes: the list, `kaggle` or `cmc`. root: has one of these layouts, and may have other classes as well:
+
+    - train/WNID/* and val/WNID/*
+    - Kaggle's: train.X1/WNID/* to train.X4/WNID/*, val.X/WNID/* and Labels.json"""
+    wnids = wnids_of(classes)
     val = root / ("val.X" if (root / "val.X").is_dir() else "val")
     splits = []
     for parts in (sorted(root.glob("train.X*")) or [root / "train"], [val]):
         folders = {wnid: [part / wnid for part in parts if (part / wnid).is_dir()] for wnid in wnids}
-        if missing := [wnid for wnid, of_class in folders.items() if not of_class]:
-            places = ", ".join(str(part) for part in parts)
-            raise UserError(f"{places}: no {missing[0]}, which is one of the 100 classes of {which}")
-        splits += _flat({w: sorted(file for f in of for file in _images_under(f)) for w, of in folders.items()})
-    return Listing(*splits, _words(wnids, _labels_json(root / "Labels.json") or _timms_words(wnids)))
+        if missing := [wnid for wnid in wnids if not folders[wnid]]:
+            paths = ", ".join(map(str, parts))
+            raise UserError(f"{paths}: no {missing[0]}, which is one of the 100 classes of {classes}")
+        splits += flatten({wnid: sorted(f for folder in folders[wnid] for f in image_files(folder)) for wnid in wnids})
+    words = read_json(root / "Labels.json") or _timm_words(wnids)
+    return Listing(*splits, _class_names(wnids, words))
 
 
-def wnids_of(which: str, sha256: str | None = None) -> list[str]:
-    """The sorted WNIDs of an ImageNet-100 list. UserError where there is no such list or it has not this SHA-256."""
-    path = LISTS / f"imagenet100_{which}.txt"
+def wnids_of(classes: str, sha256: str | None = None) -> list[str]:
+    """Return the sorted WNIDs of an ImageNet-100 list, `kaggle` or `cmc`.
+
+    Raises UserError if there is no such list or its file does not have this SHA-256. None: not checked."""
+    path = LISTS / f"imagenet100_{classes}.txt"
     if not path.is_file():
-        known = sorted(file.stem.partition("_")[2] for file in LISTS.glob("imagenet100_*.txt"))
-        raise UserError(f"dataset.classes={which}: there are {', '.join(known)}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 not in (None, found):
-        raise UserError(f"dataset.list={sha256}: the list {which} that is there has the SHA-256 {found}")
+        names = sorted(file.stem.partition("_")[2] for file in LISTS.glob("imagenet100_*.txt"))
+        raise UserError(f"dataset.classes={classes}: no such list; use one of {', '.join(names)}")
+    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 not in (None, actual):
+        raise UserError(f"dataset.list={sha256}: the list {classes} has the SHA-256 {actual}; leave this key unset")
     return sorted(path.read_text().split())
 
 
-# -- their parts -----------------------------------------------------------------------------------------------------
-
-
-def _class_folders(split: Path) -> dict[str, list[str]]:
-    """Class name -> its images, both sorted by name; images may lie deeper, as Tiny-ImageNet's do."""
-    if not split.is_dir():
-        raise UserError(f"{split} is not there")
-    with os.scandir(split) as entries:
-        folders = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    if len(folders) < 2:
-        found = f"only one class folder, {folders[0]}" if folders else "no class folders"
-        raise UserError(f"{split} has {found}: it needs {split}/CLASS/* for each class")
-    listed = {name: sorted(_images_under(split / name)) for name in folders}
-    if empty := [name for name, files in listed.items() if not files]:
-        raise UserError(f"{split / empty[0]} holds no image ({', '.join(sorted(SUFFIXES))})")
-    return listed
-
-
-def _images_under(folder: Path | str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _images_under(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.name.startswith("."):
-                yield entry.path
-
-
-def _flat(listed: dict[str, list[str]]) -> tuple[list[str], list[int]]:
-    return (
-        [file for files in listed.values() for file in files],
-        [label for label, files in enumerate(listed.values()) for _ in files],
-    )
-
-
-def check_classes(split: Path, found: dict, wanted: list[str]) -> None:
-    if missing := sorted(set(wanted) - set(found)):
-        raise UserError(f"{split} has no folder {missing[0]}, which is one of the {len(wanted)} classes")
-    if odd := sorted(set(found) - set(wanted)):
-        raise UserError(f"{split}/{odd[0]} is none of the {len(wanted)} classes")
-
-
-def _present(folder: Path, files: Iterator[str]) -> None:
-    there = {os.path.relpath(file, folder) for file in _images_under(folder)} if folder.is_dir() else set()
-    if missing := next((file for file in files if file not in there), None):
-        raise UserError(f"{folder / missing} is not there")
-
-
-def _rows(path: Path, columns: int) -> list[list[str]]:
-    """The rows of a text file, parted at tabs, or where there are none at the first spaces."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read: {error}") from None
-    rows = [line.split("\t") if "\t" in line else line.split(maxsplit=columns - 1) for line in lines if line.strip()]
-    if odd := [row for row in rows if len(row) != columns]:
-        raise UserError(f"{path}: {' '.join(odd[0])!r} has not {columns} columns")
-    return rows
-
-
-def _mat(path: Path, key: str) -> list[int]:
-    from scipy.io import loadmat
-
-    try:
-        return [int(value) for value in loadmat(path)[key].ravel()]
-    except Exception as error:  # scipy raises many kinds for a broken file
-        raise UserError(f"{path} can't be read as Flowers-102's ({type(error).__name__}: {error})") from None
-
-
-def _labels_json(path: Path) -> dict[str, str] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read: {error}") from None
-
-
-def _timms_words(wnids: list[str]) -> dict[str, str]:
+def _timm_words(wnids: list[str]) -> dict[str, str]:
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()
     return {wnid: info.label_name_to_description(wnid) for wnid in wnids}
 
 
-def _words(wnids: list[str], words: dict[str, str]) -> list[str]:
-    """Each WNID's first word, with the WNID where two have the same (two kinds of crane), or where it has none."""
-    first = [words.get(wnid, wnid).partition(",")[0].strip() for wnid in wnids]
-    times = Counter(first)
-    return [word if times[word] == 1 else f"{word} {wnid}" for word, wnid in zip(first, wnids, strict=True)]
+def _class_names(wnids: list[str], words: dict[str, str]) -> list[str]:
+    """Return the first word of each WNID, followed by the WNID if another class has the same word (crane).
+
+    words: comma-separated words by WNID. A WNID without words is its own class name."""
+    first_words = [words.get(wnid, wnid).partition(",")[0].strip() for wnid in wnids]
+    counts = Counter(first_words)
+    return [word if counts[word] == 1 else f"{word} {wnid}" for word, wnid in zip(first_words, wnids, strict=True)]

@@ -1,6 +1,6 @@
-"""From archives, on the network or on disk, to data sets of image files that can be listed.
+"""Download, verify, unpack and list data sets of image files.
 
-torchvision's four data sets of arrays are next door (lls/data/download/arrays.py).
+lls/data/download/arrays.py does the same for the data sets of arrays that torchvision reads.
 """
 
 import re
@@ -19,15 +19,15 @@ from lls.data.download.published import Archive
 from lls.data.download.verify import check_counts
 from lls.errors import UserError
 
-STAMP = ".prepared"  # in a folder that was unpacked here: the state of the archives it came from
+STAMP = ".prepared"  # a file in each folder unpacked by this module: the state of its archives
 
 
 class Layout(NamedTuple):
-    """How a data set lies on disk."""
+    """The folders of a data set, relative to the data folder, and the members of its archive to unpack."""
 
-    roots: tuple[str, ...]  # the folder it is unpacked to, and others where users may have put it
-    marks: tuple[str, ...]  # a root is one of the data set if one of these folders is in it
-    members: str  # which files of the archive are taken; the first group is their place below the root
+    roots: tuple[str, ...]  # the folder to unpack to, then other folders that users may have unpacked it to
+    marks: tuple[str, ...]  # a folder is a root of the data set if it contains one of these folders
+    members: str  # a regular expression for the members to unpack; its first group is the path below the root
 
 
 LAYOUTS = {
@@ -48,32 +48,31 @@ LAYOUTS = {
 }
 
 
-# -- what is there ---------------------------------------------------------------------------------------------------
+# -- state of the data folder ----------------------------------------------------------------------------------------
 
 
 def dataset_root(name: str, folder: Path) -> Path | None:
-    """The folder of an unpacked data set; None where there is none."""
+    """Return the folder of an unpacked data set; None if it is not unpacked."""
     roots = (folder / root for root in LAYOUTS[name].roots)
     return next((root for root in roots if any((root / mark).is_dir() for mark in LAYOUTS[name].marks)), None)
 
 
 def available_archives(name: str, folder: Path) -> tuple[Archive, ...]:
-    """What to unpack a data set from: the first of its forms of which all archives are there, else the first of all."""
-    forms = published.archive_sets(name)
-    return next((form for form in forms if not missing_archives(form, folder)), forms[0])
+    """Return the first set of archives that is completely in the data folder, or the set to download if none is."""
+    archive_sets = published.archive_sets(name)
+    return next((choice for choice in archive_sets if not missing_archives(choice, folder)), archive_sets[0])
 
 
-def missing_archives(form: tuple[Archive, ...], folder: Path) -> list[Archive]:
-    """Those of some archives that are not there."""
-    return [archive for archive in form if not (folder / archive.path).is_file()]
+def missing_archives(archive_set: tuple[Archive, ...], folder: Path) -> list[Archive]:
+    """Return the archives that are not in the data folder."""
+    return [archive for archive in archive_set if not (folder / archive.path).is_file()]
 
 
 def source_fingerprint(name: str, folder: Path) -> str | None:
-    """What tells one state of a data set from another: the archives that it was, or will be, unpacked from. None for a
-    folder that was not unpacked here."""
+    """Return a text that changes when the archives of a data set do; None for a folder that something else unpacked."""
     root = dataset_root(name, folder)
     if root is None:
-        return _state(name, folder)
+        return _archives_fingerprint(name, folder)
     try:
         return (root / STAMP).read_text()
     except OSError:
@@ -81,7 +80,7 @@ def source_fingerprint(name: str, folder: Path) -> str | None:
 
 
 def check_obtainable(name: str, folder: Path) -> None:
-    """UserError for a data set that is not there and can't be fetched or unpacked."""
+    """Raise UserError for a data set that is not unpacked, needs a manual download, and has no archives."""
     check_data_folder(name, folder)
     if (
         name in published.MANUAL_DOWNLOADS
@@ -89,13 +88,13 @@ def check_obtainable(name: str, folder: Path) -> None:
         and missing_archives(available_archives(name, folder), folder)
     ):
         raise UserError(
-            f"{name} is not in {folder}: {published.MANUAL_DOWNLOADS[name].format(folder=folder)}; "
-            f"python scripts/prepare_data.py {name} then verifies and unpacks it"
+            f"{name} is not in {folder}: {published.MANUAL_DOWNLOADS[name].format(folder=folder)}; then run "
+            f"python scripts/prepare_data.py {name} to verify and unpack it"
         )
 
 
 def check_data_folder(name: str, folder: Path) -> None:
-    """UserError for a data folder that can't be meant: not even the folder that it would lie in is there."""
+    """Raise UserError if neither the data folder nor its parent exists: its path is probably wrong."""
     if not folder.absolute().parent.is_dir():
         files = " and ".join(f"{folder}/{archive.path}" for archive in published.archives(name))
         raise UserError(
@@ -104,7 +103,7 @@ def check_data_folder(name: str, folder: Path) -> None:
         )
 
 
-def _state(name: str, folder: Path) -> str:
+def _archives_fingerprint(name: str, folder: Path) -> str:
     if name not in published.MANUAL_DOWNLOADS:
         return "as published"
     files = [(archive, folder / archive.path) for archive in available_archives(name, folder)]
@@ -115,42 +114,44 @@ def _state(name: str, folder: Path) -> str:
 
 
 def listing(name: str, folder: Path) -> Listing:
-    """The image files of a data set, fetched and unpacked first where it is not there. UserError where that fails, or
-    where they are not as many as are published."""
+    """List the image files of a data set, downloaded and unpacked first if it is missing.
+
+    Raises UserError if that fails, or if the numbers of images are not the published ones."""
     root = ensure_unpacked(name, folder)
     try:
-        return _checked(name, root)
+        return _checked_listing(name, root)
     except UserError as error:
-        again = f"move {root} elsewhere and run python scripts/prepare_data.py {name}"
-        raise UserError(f"{name} is not whole: {error}; {again}") from None
+        solution = f"move {root} elsewhere and run python scripts/prepare_data.py {name}"
+        raise UserError(f"{name} is broken or incomplete: {error}; {solution}") from None
 
 
 def ensure_unpacked(name: str, folder: Path) -> Path:
-    """The folder of an unpacked data set, fetched and unpacked first where there is none; processes that start together
-    do it once."""
+    """Return the folder of a data set, downloaded and unpacked if it is missing.
+
+    Processes that start together do it once."""
     if root := dataset_root(name, folder):
         return root
     check_obtainable(name, folder)
     with lock(name, folder):
-        found = dataset_root(name, folder)
-        return found or _unpacked(name, folder, ensure_archives(name, folder, available_archives(name, folder)))
+        root = dataset_root(name, folder)
+        return root or _unpack(name, folder, ensure_archives(name, folder, available_archives(name, folder)))
 
 
-def ensure_archives(name: str, folder: Path, wanted: tuple[Archive, ...]) -> list[Path]:
-    """Archives of a data set, fetched where they are missing, and checked against their MD5."""
-    for archive in wanted:
+def ensure_archives(name: str, folder: Path, archive_set: tuple[Archive, ...]) -> list[Path]:
+    """Return the paths of the archives, downloaded if they are missing and verified by their MD5s."""
+    for archive in archive_set:
         path = folder / archive.path
         if archive.url is None:
             check_checksums(path, md5=archive.md5)
         else:
             if not path.exists():
-                print(f"{name}: fetching {archive.url}", flush=True)
+                print(f"{name}: downloading {archive.url}", flush=True)
             download(archive.url, path, md5=archive.md5)
-    return [folder / archive.path for archive in wanted]
+    return [folder / archive.path for archive in archive_set]
 
 
 def lock(name: str, folder: Path) -> AbstractContextManager:
-    """Held, until the end of its `with`, by the one process that fetches and unpacks a data set."""
+    """Acquire the lock of a data set, which one process at a time holds while it downloads and unpacks."""
     try:
         folder.mkdir(exist_ok=True)
         return FileLock(folder / f".{name}.lock").acquire()
@@ -158,38 +159,38 @@ def lock(name: str, folder: Path) -> AbstractContextManager:
         raise UserError(f"machine.data={folder} can't be written, and {name} is not in it: {error}") from None
 
 
-def _unpacked(name: str, folder: Path, paths: list[Path]) -> Path:
+def _unpack(name: str, folder: Path, paths: list[Path]) -> Path:
     root = folder / LAYOUTS[name].roots[0]
     print(f"{name}: unpacking {', '.join(path.name for path in paths)}", flush=True)
-    with archives.staging_folder(root) as stand_in:
-        into = stand_in / root.name
+    with archives.staging_folder(root) as staging:
+        into = staging / root.name
         if paths[0].name == Path(published.ILSVRC[0].path).name:
             archives.unpack_ilsvrc(*paths, into, layouts.wnids_of(name.partition("_")[2]))
         else:
-            archives.unpack(paths[0], into, partial(_place, LAYOUTS[name].members))
-            for path in paths[1:]:  # Flowers-102's labels, which lie beside its images
-                shutil.copy(path, stand_in)
+            archives.unpack(paths[0], into, partial(_member_path, LAYOUTS[name].members))
+            for path in paths[1:]:  # the labels and splits of Flowers-102 lie next to its folder of images
+                shutil.copy(path, staging)
         try:
-            _checked(name, into)
+            _checked_listing(name, into)
         except UserError as error:
             reason = str(error).replace(f"{into}/", "")
             raise UserError(
-                f"{paths[0]} (MD5 {digest(paths[0])}) does not hold {name} as published: {reason}; get it again"
+                f"{paths[0]} (MD5 {digest(paths[0])}) does not hold {name} as published: {reason}; download it again"
             ) from None
-        (into / STAMP).write_text(_state(name, folder))
+        (into / STAMP).write_text(_archives_fingerprint(name, folder))
     return root
 
 
-def _checked(name: str, root: Path) -> Listing:
-    kind, _, which = name.partition("_")
+def _checked_listing(name: str, root: Path) -> Listing:
+    layout, _, classes = name.partition("_")
     try:
-        found = getattr(layouts, kind)(root, *([which] if which else []))
-    except OSError as error:  # a folder that is not there, or can't be read
+        files = getattr(layouts, layout)(root, *([classes] if classes else []))
+    except OSError as error:  # a folder that is missing or can't be read
         raise UserError(f"{root} can't be read: {error}") from None
-    check_counts(name, found.train_y, found.test_y, found.classes)
-    return found
+    check_counts(name, files.train_y, files.test_y, files.classes)
+    return files
 
 
-def _place(members: str, name: str) -> str | None:
+def _member_path(members: str, name: str) -> str | None:
     match = re.fullmatch(rf"(?:\./)?{members}", name)
     return match[1] if match else None

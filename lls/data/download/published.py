@@ -1,7 +1,7 @@
-"""What is published of each data set: its archives with their MD5s, and how many images each of its classes has.
+"""Published facts about each data set: archives, checksums, sizes, and the number of images of each class.
 
-These are tables, in the place of which the tests put their own. ImageNet-100 is two data sets, one for each of its
-lists of classes.
+ImageNet-100 is two data sets here, one for each list of classes: imagenet100_kaggle and imagenet100_cmc. Tests replace
+entries of these tables by those of small archives.
 """
 
 from typing import NamedTuple
@@ -10,14 +10,14 @@ MB = 1_000_000
 
 
 class Archive(NamedTuple):
-    path: str  # under the data folder
-    url: str | None  # None: it has to be asked for
-    md5: str | None  # None: none is published
+    path: str  # below the data folder
+    url: str | None  # None: it needs a manual download
+    md5: str | None  # None: not published
 
 
 class Split(NamedTuple):
     total: int | None  # None: not published
-    each: int | range | tuple[int, ...] | None = None  # images of every class, their range, or one number a class
+    per_class: int | range | tuple[int, ...] | None = None  # one number or range for all classes, or a number per class
 
 
 class Counts(NamedTuple):
@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 COUNTS = {
-    "digits": Counts(10, Split(1_437), Split(360)),  # scikit-learn's, split by us
+    "digits": Counts(10, Split(1_437), Split(360)),  # scikit-learn's images; the split is this project's
     "fashionmnist": Counts(10, Split(60_000, 6_000), Split(10_000, 1_000)),
     "cifar10": Counts(10, Split(50_000, 5_000), Split(10_000, 1_000)),
     "cifar100": Counts(100, Split(50_000, 500), Split(10_000, 100)),
@@ -38,15 +38,14 @@ COUNTS = {
     ),
     "tinyimagenet": Counts(200, Split(100_000, 500), Split(10_000, 50)),
     "animals10n": Counts(10, Split(50_000), Split(5_000)),
-    # 732 to 1,300 is what ImageNet's classes have; of Kaggle's 100 classes no exact total is published
+    # ImageNet's classes have 732 to 1,300 images each. No exact total is published for Kaggle's 100 classes.
     "imagenet100_kaggle": Counts(100, Split(None, range(732, 1301)), Split(5_000, 50)),
     "imagenet100_cmc": Counts(100, Split(126_689, range(732, 1301)), Split(5_000, 50)),
     "cub200": Counts(200, Split(5_994), Split(5_794)),
     "flowers102": Counts(102, Split(1_020, 10), Split(6_149)),
 }
 
-# Of the data sets that have archives, in bytes, about: the archives as they are fetched, and what they are unpacked to
-# (small files fill whole blocks).
+# Approximate bytes of each data set that has archives: all archives, and all unpacked files (in whole disk blocks).
 SIZES = {
     "fashionmnist": (31 * MB, 55 * MB),
     "cifar10": (170 * MB, 186 * MB),
@@ -93,55 +92,63 @@ ARCHIVES = {
     "imagenet100_cmc": ILSVRC,
 }
 
-# other places and names under which the archives of a data set are looked for
+# Other archives that a data set can be unpacked from.
 ALTERNATIVES = {
     "animals10n": ((Archive("raw_image_ver.zip", None, None),),),
     "imagenet100_kaggle": (
-        (Archive("imagenet100/imagenet100.zip", None, None),),  # as Kaggle's own command names it
+        (Archive("imagenet100/imagenet100.zip", None, None),),  # the name that Kaggle's command gives it
         (Archive("imagenet100.zip", None, None),),
         ILSVRC,
     ),
 }
 
+# What to do for the data sets that can't be downloaded by a program.
 MANUAL_DOWNLOADS = {
     "animals10n": "ask for the raw images at https://dm.kaist.ac.kr/datasets/animal-10n (a form), and put "
     "raw_image_ver.zip at {folder}/animals10n/raw_image_ver.zip",
     "imagenet100_kaggle": "download https://www.kaggle.com/datasets/ambityga/imagenet100 (an account is needed) to "
-    "{folder}/imagenet100/archive.zip (or have ILSVRC2012 in {folder}/ILSVRC2012, as the other list does)",
+    "{folder}/imagenet100/archive.zip, or have ILSVRC2012, packed or unpacked, in {folder}/ILSVRC2012",
     "imagenet100_cmc": "download ImageNet's ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
     "ILSVRC2012_devkit_t12.tar.gz from https://image-net.org (an account is needed) to {folder}/ILSVRC2012/, or link "
     "an unpacked ILSVRC2012, with train/WNID/* and val/WNID/*, as {folder}/ILSVRC2012",
 }
 
+# The data sets of arrays that torchvision reads, and its classes.
 TORCHVISION = {"fashionmnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
 
 
 def images(name: str, classes: str | None = None) -> tuple[int, int] | None:
-    """Return the number of training and of test images of a data set, about where no total is published; None for one
-    that is not published. classes: which ImageNet-100 (`kaggle` or `cmc`)."""
+    """Return the numbers of training and of test images of a data set; None if the data set is not in COUNTS.
+
+    A number is an upper bound where no total is published. classes: the list of ImageNet-100, `kaggle` or `cmc`."""
     counts = COUNTS.get(f"{name}_{classes}" if classes else name)
     if counts is None:
         return None
-    train, test = (split.total or counts.classes * split.each[-1] for split in (counts.train, counts.test))
+    train, test = (split.total or counts.classes * split.per_class[-1] for split in (counts.train, counts.test))
     return train, test
 
 
 def archives(name: str) -> tuple[Archive, ...]:
-    """The archives of a data set; those of torchvision's four are the ones that torchvision names."""
+    """Return the archives of a data set. torchvision names those of the data sets that it reads."""
     if name in ARCHIVES:
         return ARCHIVES[name]
-    import torchvision.datasets as tv
-
+    dataset = torchvision_class(name)
     if name == "fashionmnist":
-        mirror, files = tv.FashionMNIST.mirrors[0], tv.FashionMNIST.resources
-        return tuple(Archive(f"FashionMNIST/raw/{file}", mirror + file, md5) for file, md5 in files)
+        mirror = dataset.mirrors[0]
+        return tuple(Archive(f"FashionMNIST/raw/{file}", mirror + file, md5) for file, md5 in dataset.resources)
     if name == "svhn":
-        urls = (tv.SVHN.split_list[split] for split in ("train", "test"))
-        return tuple(Archive(file, url, md5) for url, file, md5 in urls)
-    made = getattr(tv, TORCHVISION[name])
-    return (Archive(made.filename, made.url, made.tgz_md5),)
+        files = (dataset.split_list[split] for split in ("train", "test"))
+        return tuple(Archive(file, url, md5) for url, file, md5 in files)
+    return (Archive(dataset.filename, dataset.url, dataset.tgz_md5),)
 
 
 def archive_sets(name: str) -> tuple[tuple[Archive, ...], ...]:
-    """All that a data set can be unpacked from, the one to be got first."""
+    """Return all sets of archives that a data set can be unpacked from; the first is the one to download."""
     return (archives(name), *ALTERNATIVES.get(name, ()))
+
+
+def torchvision_class(name: str) -> type:
+    """Return torchvision's class for a data set of TORCHVISION."""
+    import torchvision.datasets  # here, because it is slow and most callers need the tables only
+
+    return getattr(torchvision.datasets, TORCHVISION[name])

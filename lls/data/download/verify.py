@@ -1,4 +1,4 @@
-"""Whether a data set is what it should be: the images of every split and class, and that each can be decoded."""
+"""Check a data set: the number of images of each split and class, and that each image can be decoded."""
 
 import threading
 from collections import Counter
@@ -11,7 +11,9 @@ from lls.errors import UserError
 
 
 def check_counts(name: str, train_y: Sequence[int], test_y: Sequence[int], classes: Sequence[str]) -> None:
-    """UserError unless both splits have the images a class that are published for `name`, and no empty class."""
+    """Raise UserError unless both splits have the published numbers of images and no class is empty.
+
+    name: a data set of published.COUNTS. train_y, test_y: the labels. classes: the class names."""
     for split, labels in (("training", train_y), ("test", test_y)):
         expected = getattr(published.COUNTS[name], split.removesuffix("ing"))
         _check_split(split, Counter(map(int, labels)), classes, expected)
@@ -19,28 +21,28 @@ def check_counts(name: str, train_y: Sequence[int], test_y: Sequence[int], class
 
 def _check_split(split: str, counts: Counter, classes: Sequence[str], expected: Split) -> None:
     if not counts:
-        raise UserError(f"there is no {split} image at all")
-    if odd := sorted(set(counts) - set(range(len(classes)))):
-        raise UserError(f"a {split} image has the label {odd[0]}; they are 0 to {len(classes) - 1}")
+        raise UserError(f"there are no {split} images")
+    if invalid := sorted(set(counts) - set(range(len(classes)))):
+        raise UserError(f"a {split} image has the label {invalid[0]}; labels are 0 to {len(classes) - 1}")
     for label, name in enumerate(classes):
-        found, each = counts[label], expected.each
-        wanted = each[label] if isinstance(each, tuple) else each
-        if not found:
+        count, per_class = counts[label], expected.per_class
+        target = per_class[label] if isinstance(per_class, tuple) else per_class
+        if not count:
             raise UserError(f"class {label} ({name}) has no {split} image")
-        if isinstance(wanted, int) and found != wanted:
-            raise UserError(f"class {label} ({name}) has {found} {split} images, not {wanted}")
-        if isinstance(wanted, range) and found not in wanted:
-            raise UserError(f"class {label} ({name}) has {found} {split} images, not {wanted[0]} to {wanted[-1]}")
+        if isinstance(target, int) and count != target:
+            raise UserError(f"class {label} ({name}) has {count} {split} images, not {target}")
+        if isinstance(target, range) and count not in target:
+            raise UserError(f"class {label} ({name}) has {count} {split} images, not {target[0]} to {target[-1]}")
     if expected.total not in (None, counts.total()):
         raise UserError(f"there are {counts.total():,} {split} images, not {expected.total:,}")
 
 
 def unreadable_images(paths: Sequence[str]) -> list[str]:
-    """Those of `paths` that can't be decoded, each with the reason."""
+    """Decode all images. Returns one message for each that can't be decoded, with the path and the reason."""
     from PIL import Image
     from tqdm import tqdm
 
-    def reason(path: str) -> str | None:
+    def decoding_error(path: str) -> str | None:
         try:
             with Image.open(path) as image:
                 image.load()
@@ -48,12 +50,11 @@ def unreadable_images(paths: Sequence[str]) -> list[str]:
             return f"{path} can't be read as an image ({error})"
         return None
 
-    stopped = threading.Event()
+    cancelled = threading.Event()
     with ThreadPoolExecutor() as pool:
         try:
-            todo = pool.map(lambda path: None if stopped.is_set() else reason(path), paths)
-            found = [r for r in tqdm(todo, "decoding", len(paths), unit=" images", leave=False, disable=None) if r]
+            errors = pool.map(lambda path: None if cancelled.is_set() else decoding_error(path), paths)
+            return [e for e in tqdm(errors, "decoding", len(paths), unit=" images", leave=False, disable=None) if e]
         except BaseException:
-            stopped.set()  # the pool would finish all of it before Ctrl-C is heard
+            cancelled.set()  # otherwise the pool decodes all images before Ctrl-C takes effect
             raise
-    return found
