@@ -1,15 +1,20 @@
-"""The paper's tables: python scripts/tables.py plan|run|render|check|time [TABLE ...] [overrides]
+"""Plan, train, render and check the paper's tables: python scripts/tables.py COMMAND [TABLE ...] [overrides]
 
-    plan      every distinct run: its state, its time left, its command, and the totals
-    run       train what is missing, teachers first, each run a process of its own; then render
+COMMAND is one of
+    plan      print every distinct run: its state, its time left and its command; then the totals
+    run       train the runs that are missing, teachers first, each in its own process; then render
     render    write outputs/tables/TABLE.md, .csv and .tex from the finished runs
-    check     fail where a committed table is not what the committed results say
-    time      steps of Table 9's methods that take turns in one process: the minutes of Table 9
+    check     fail if a committed table differs from what the committed results give
+    time      measure the minutes of Table 9: steps of its methods take turns in one process
 
-TABLE is 1 to 9, another yaml of configs/table, or `all`, the paper's nine (of render: and ours). Overrides are those of
-train.py, for every run of the table, and seeds=0,1,2, columns=..., rows=...: parts of names, separated by commas.
-`figures` are the figures' runs: `run all figures` trains all that there is, again where the weights that a figure is
-drawn of are lost. On a cluster: `run --launcher slurm hydra.launcher.partition=gpu`."""
+TABLE is 1 to 9, another yaml file of configs/table, `figures`, or `all` (the default): the paper's nine, and with
+render also the others. `figures` stands for the runs of the paper's figures: `run all figures` trains everything, and
+trains a finished run again if its weights are lost and a figure needs them.
+
+Overrides are those of train.py, for all runs of the tables, and
+    seeds=0,1,2                   the seeds
+    columns=..., rows=...         parts of names, separated by commas: only these columns or rows
+    hydra.launcher.partition=gpu  with --launcher slurm, settings of the jobs"""
 
 import argparse
 import sys
@@ -22,46 +27,53 @@ from lls.paper.tables import Table, load, names, runs_of
 from lls.paper.tables.declaration import PAPER, TABLE_KEYS
 from lls.runs.planned import distinct_runs
 
-LAUNCHER = "hydra.launcher."  # with --launcher slurm: of the jobs, not of the runs
+LAUNCHER = "hydra.launcher."  # prefix of overrides for the jobs of SLURM, not for the runs
 
 
 def main() -> int:
     arguments = _arguments()
-    if arguments.smoke and arguments.what in ("run", "time"):
+    if arguments.smoke and arguments.command in (run, time):
         smoke.make_data()
-    return globals()[arguments.what](arguments)
+    return arguments.command(arguments)
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    from lls.paper.tables.plan import lines
-    from lls.paper.tables.plan import plan as planned
+    from lls.paper.tables.plan import format_plan
+    from lls.paper.tables.plan import plan as plan_runs
 
-    print("\n".join(lines(planned(_tables(arguments, PAPER), _output(arguments), _figures(arguments)))))
+    planned = plan_runs(_tables(arguments, PAPER), _output(arguments), _figures(arguments))
+    print("\n".join(format_plan(planned)))
     return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lls.launch.start import train_missing
 
-    drawn = _figures(arguments)
-    runs = distinct_runs([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(drawn)])
+    figure_list = _figures(arguments)
+    runs = distinct_runs([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(figure_list)])
     try:
         failures = train_missing(
             runs,
-            files=figures.files_of(drawn),
+            files=figures.files_of(figure_list),
             jobs=arguments.jobs,
             time_limit=arguments.time_limit,
             launcher=arguments.launcher,
             settings=[text for text in arguments.words if text.startswith(LAUNCHER)],
         )
     finally:
-        render(arguments)  # whatever is done by now
+        render(arguments)  # also after Ctrl-C, from the runs that are finished by then
     return 1 if failures else 0
 
 
 def render(arguments: argparse.Namespace) -> int:
-    arguments.all = True  # a cell that the paper leaves empty is shown where it has been run
-    _write(_tables(arguments, PAPER if arguments.smoke else names()), arguments)
+    from lls.paper.tables.mirror import mirror
+    from lls.paper.tables.results import write
+
+    arguments.all = True  # show our number also where the paper has none
+    tables = _tables(arguments, PAPER if arguments.smoke else names())
+    for table in tables:
+        print(", ".join(map(str, write(table, _output(arguments) / "tables"))))
+    mirror(tables, _output(arguments), "disabled" if arguments.smoke else arguments.wandb)
     return 0
 
 
@@ -69,14 +81,9 @@ def check(arguments: argparse.Namespace) -> int:
     from lls.paper.tables.results import stale
 
     if problems := stale():
-        print(
-            "\n".join(problems),
-            "`make render` writes them again; git add outputs/runs outputs/timing first",
-            sep="\n",
-            file=sys.stderr,
-        )
+        print(*problems, "git add outputs/runs outputs/timing, then make render", sep="\n", file=sys.stderr)
         return 1
-    print("the committed tables are what the committed results say")
+    print("the committed tables match the committed results")
     return 0
 
 
@@ -91,16 +98,19 @@ def time(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tables(arguments: argparse.Namespace, every: Sequence[str]) -> list[Table]:
-    """The tables that the command line names: `every` for `all`, or where it names nothing."""
-    wanted = [name for name in arguments.words if "=" not in name] or ["all"]
-    chosen = [name for word in wanted if word != "figures" for name in (every if word == "all" else [word])]
+COMMANDS = {"plan": plan, "run": run, "render": render, "check": check, "time": time}
+
+
+def _tables(arguments: argparse.Namespace, all_names: Sequence[str]) -> list[Table]:
+    """Load the tables that the command line names: `all_names` for `all`, or if it names none."""
+    words = [word for word in arguments.words if "=" not in word] or ["all"]
+    requested = [name for word in words if word != "figures" for name in (all_names if word == "all" else [word])]
     overrides = _overrides(arguments)
-    return [load(name, overrides, all_cells=arguments.all, smoke=arguments.smoke) for name in dict.fromkeys(chosen)]
+    return [load(name, overrides, all_cells=arguments.all, smoke=arguments.smoke) for name in dict.fromkeys(requested)]
 
 
 def _figures(arguments: argparse.Namespace) -> list[figures.Figure]:
-    """The paper's figures, where the command line has `figures`."""
+    """Load the paper's figures if the command line has `figures`."""
     if "figures" not in arguments.words:
         return []
     overrides = [text for text in _overrides(arguments) if text.partition("=")[0] not in TABLE_KEYS]
@@ -111,36 +121,27 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
     return [text for text in arguments.words if "=" in text and not text.startswith(LAUNCHER)]
 
 
-def _write(tables: Sequence[Table], arguments: argparse.Namespace) -> None:
-    from lls.paper.tables.mirror import mirror
-    from lls.paper.tables.results import write
-
-    for table in tables:
-        print(", ".join(map(str, write(table, _output(arguments) / "tables"))))
-    mirror(tables, _output(arguments), "disabled" if arguments.smoke else arguments.wandb)
-
-
 def _output(arguments: argparse.Namespace) -> Path:
-    given = [text.partition("=")[2] for text in arguments.words if text.startswith("machine.output=")]
-    return Path(given[-1] if given else smoke.OUTPUT if arguments.smoke else "outputs")
+    values = [text.partition("=")[2] for text in arguments.words if text.startswith("machine.output=")]
+    return Path(values[-1] if values else smoke.OUTPUT if arguments.smoke else "outputs")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "what", choices=["plan", "run", "render", "check", "time"], metavar="plan|run|render|check|time"
-    )
+    parser.add_argument("command", choices=COMMANDS, metavar="|".join(COMMANDS))
     parser.add_argument("words", nargs="*", metavar="TABLE or override")
-    parser.add_argument("--all", action="store_true", help="the cells that the paper leaves empty, too")
+    parser.add_argument("--all", action="store_true", help="include the cells that have no number in the paper")
     parser.add_argument("--smoke", action="store_true", help="every run in its small form, in outputs/smoke")
     parser.add_argument("--jobs", type=int, help="runs at a time on each GPU, or on the CPU (run)")
-    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop then, to be resumed (run)")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after this time; resumable (run)")
     parser.add_argument("--launcher", default="local", choices=["local", "slurm"], help="where runs are started (run)")
-    parser.add_argument("--rounds", type=int, default=30, help="how often each method has its turn (time)")
+    parser.add_argument("--rounds", type=int, default=30, help="turns of each method (time); default: 30")
     parser.add_argument(
         "--wandb", default="offline", choices=["offline", "online", "disabled"], help="log the tables (run, render)"
     )
-    return parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args()
+    arguments.command = COMMANDS[arguments.command]
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The paper's tables, figures and claims, and one page with all of it."""
+"""The paper's tables, figures and claims, and a report that shows them on one page."""

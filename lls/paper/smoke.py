@@ -1,12 +1,15 @@
-"""Every run in a small form: tables and figures end to end in minutes on two CPU cores (`SMOKE=1`).
+"""The small form of every run (`SMOKE=1`): all tables and figures, end to end, in minutes on two CPU cores.
 
-A data set becomes a few generated images a class, under its own name and class names; a network a narrow one of the
-same layers; the schedule two epochs. What comes out means nothing but that every part works. It lies in outputs/smoke.
+- A data set becomes a few generated images per class, under its own name and class names.
+- A network becomes a narrow one with the same layers.
+- The schedule becomes two epochs.
+
+The numbers mean nothing; a smoke run shows that each part works. Its output is in outputs/smoke.
 """
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,53 +20,56 @@ from lls.config.ranges import IN_MEMORY_SIDE
 
 OUTPUT = "outputs/smoke"
 LISTS = Path(__file__).parents[1] / "data" / "download" / "lists"
-SMALL = {"train.epochs": "2", "train.lr": "0.01"}
+TRAIN = {"train.epochs": "2", "train.lr": "0.01"}
 MACHINE = {"output": OUTPUT, "data": f"{OUTPUT}/data", "wandb": "disabled", "device": "cpu", "workers": "0"}
 GENERATED = tuple(name for name in options("dataset") if name not in ("digits", "imagefolder"))
-# Not narrower: in a channels_last 1x1 convolution of 4 channels with stride 2, oneDNN of PyTorch 2.11 writes beyond its
-# memory on CPUs with AVX2 and no AVX-512.
-NARROW = "network.width=0.125"
+# No narrower: in a channels_last 1x1 convolution of 4 channels with stride 2, oneDNN of PyTorch 2.11 writes outside its
+# memory on CPUs with AVX2 and without AVX-512.
+NARROW_WIDTH = "network.width=0.125"
 
 
 def overrides(texts: Sequence[str]) -> list[str]:
-    """The overrides of a run's small form: those of the run and, over them, what makes it small. `machine.*` stay."""
+    """Return the overrides of a run's small form.
+
+    texts: the run's overrides. Those that make it small win over them, except for `machine.*`.
+    """
     requested = dict(text.partition("=")[::2] for text in texts)
     choices = [(group, requested[group]) for group in GROUPS if group in requested]
     if any(option not in options(group) for group, option in choices):
-        return list(texts)  # composing the run refuses it, and says what it might have meant
+        return list(texts)  # composing the run raises the error for the unknown option
     cfg = _config(*choices)
-    more = SMALL | {"train.batch_size": "20" if (cfg.dataset.num_classes or 100) <= 10 else "40"}
+    small = TRAIN | {"train.batch_size": "20" if (cfg.dataset.num_classes or 100) <= 10 else "40"}
     if cfg.dataset.size > IN_MEMORY_SIDE:
-        more |= {"dataset.size": "72", "dataset.resize": "80"}
+        small |= {"dataset.size": "72", "dataset.resize": "80"}
         if cfg.dataset.pretrained:
-            more["dataset.pretrained"] = "null"
+            small["dataset.pretrained"] = "null"
     elif "width" in cfg.network:
-        more["dataset.size"] = "16"
+        small["dataset.size"] = "16"
     if "width" in cfg.network:
-        more["network.width"] = NARROW.partition("=")[2]
+        small["network.width"] = NARROW_WIDTH.partition("=")[2]
     if "teacher" in cfg.method and "width" in _teacher_network(requested):
-        given = parse_overrides([f"x={requested.get('method.teacher.overrides', '[]')}"])[0].value()
-        more["method.teacher.overrides"] = str([*given, NARROW])
+        of_teacher = parse_overrides([f"x={requested.get('method.teacher.overrides', '[]')}"])[0].value()
+        small["method.teacher.overrides"] = str([*of_teacher, NARROW_WIDTH])
     machine = {f"machine.{key}": value for key, value in MACHINE.items()}
-    ordered = dict(choices) | machine | requested | more
-    return [f"{key}={value}" for key, value in ordered.items()]
+    merged = dict(choices) | machine | requested | small
+    return [f"{key}={value}" for key, value in merged.items()]
 
 
 @cache
 def _config(*choices: tuple[str, str]) -> DictConfig:
-    """What the yaml files of these options say."""
+    """Compose the configuration of these options, (group, option) each."""
     return assemble(parse_overrides([f"{group}={option}" for group, option in choices]))
 
 
 def _teacher_network(requested: dict[str, str]) -> DictConfig:
-    chosen = {group: requested[group] for group in ("dataset", "network") if group in requested}
+    choices = {group: requested[group] for group in ("dataset", "network") if group in requested}
     if requested.get("method.teacher.network") in options("network"):
-        chosen["network"] = requested["method.teacher.network"]
-    return _config(*chosen.items()).network
+        choices["network"] = requested["method.teacher.network"]
+    return _config(*choices.items()).network
 
 
 def class_names(dataset: str) -> list[str]:
-    """A data set's own class names. `/` is no part of a folder's name: T-shirt-top."""
+    """Return the class names of a data set, as folder names: without `/`, as in T-shirt-top."""
     if dataset == "imagenet100":
         return (LISTS / "imagenet100_kaggle.txt").read_text().splitlines()
     if dataset in ("tinyimagenet", "cub200"):
@@ -86,40 +92,46 @@ def class_names(dataset: str) -> list[str]:
     }[dataset]
 
 
-def each(classes: int) -> tuple[int, int]:
-    """Images of a class, in training and test."""
+def images_per_class(classes: int) -> tuple[int, int]:
+    """Return the numbers of training and test images of each class of a generated data set."""
     return max(2, 60 // classes), max(1, 20 // classes)
 
 
-def images(classes: int) -> tuple[int, int]:
-    """All images of a data set, in training and test."""
-    train, test = each(classes)
+def image_counts(classes: int) -> tuple[int, int]:
+    """Return the numbers of all training and test images of a generated data set."""
+    train, test = images_per_class(classes)
     return classes * train, classes * test
 
 
-def make_data(root: Path = Path(OUTPUT) / "data") -> None:
-    """Write the images of every data set that is not there yet: `root/NAME/{train,test}/CLASS/*.png`, each whole or not
-    at all. A class is a colour and a stripe, so that something can be learned."""
+def make_data(root: Path = Path(OUTPUT) / "data", datasets: Iterable[str] = GENERATED) -> None:
+    """Generate the images of data sets: root/NAME/{train,test}/CLASS/*.png. Skip those that exist.
+
+    Each data set is written whole or not at all. A class is a colour and a stripe pattern, so that it can be learned.
+    """
+    for dataset in datasets:
+        if (root / dataset).is_dir():
+            continue
+        building = root / f".{dataset}.{os.getpid()}"
+        _write_images(dataset, building)
+        try:
+            building.rename(root / dataset)
+        except OSError:  # another process was faster
+            shutil.rmtree(building)
+
+
+def _write_images(dataset: str, folder: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    for dataset in GENERATED:
-        target, building = root / dataset, root / f".{dataset}.{os.getpid()}"
-        if target.is_dir():
-            continue
-        names, random = class_names(dataset), np.random.default_rng(0)
-        large = _config(("dataset", dataset)).dataset.size > IN_MEMORY_SIDE
-        side = 80 if large else 28 if dataset == "fashionmnist" else 32
-        for label, name in enumerate(names):
-            pattern = random.integers(40, 216, 3) + 30 * np.sin(np.arange(side) * (1 + label % 7) / 4)[:, None, None]
-            for split, count in zip(("train", "test"), each(len(names)), strict=True):
-                folder = building / split / name
-                folder.mkdir(parents=True, exist_ok=True)
-                for i in range(count):
-                    pixels = (pattern + random.normal(0, 25, (side, side, 3))).clip(0, 255).astype(np.uint8)
-                    image = Image.fromarray(pixels).convert("L" if dataset == "fashionmnist" else "RGB")
-                    image.save(folder / f"{i}.png", compress_level=1)
-        try:
-            building.rename(target)
-        except OSError:  # another process was first
-            shutil.rmtree(building)
+    names, random = class_names(dataset), np.random.default_rng(0)
+    large = _config(("dataset", dataset)).dataset.size > IN_MEMORY_SIDE
+    side = 80 if large else 28 if dataset == "fashionmnist" else 32
+    for label, name in enumerate(names):
+        pattern = random.integers(40, 216, 3) + 30 * np.sin(np.arange(side) * (1 + label % 7) / 4)[:, None, None]
+        for split, count in zip(("train", "test"), images_per_class(len(names)), strict=True):
+            class_folder = folder / split / name
+            class_folder.mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                pixels = (pattern + random.normal(0, 25, (side, side, 3))).clip(0, 255).astype(np.uint8)
+                image = Image.fromarray(pixels).convert("L" if dataset == "fashionmnist" else "RGB")
+                image.save(class_folder / f"{i}.png", compress_level=1)

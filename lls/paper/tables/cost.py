@@ -1,11 +1,12 @@
-"""What a run costs before it is run: parameters and operations of its network, and the seconds that an epoch takes.
+"""The cost of a run before it is trained: parameters and FLOPs of its network, and seconds per epoch.
 
-Counts and the measured rate are kept in outputs/cache, so that a plan imports torch only when it meets something new.
+Counts and the measured speed are cached in outputs/cache, so that a plan imports torch only for a new network.
 """
 
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -17,33 +18,42 @@ from omegaconf import OmegaConf
 from lls.data.download import published
 from lls.files import write_atomic
 from lls.host import host_fingerprint
-from lls.paper import smoke as small
+from lls.paper.smoke import MACHINE, image_counts
 from lls.runs.find import run_in
 from lls.runs.provenance import PACKAGE
 from lls.runs.run import RUNS, Run, teacher_run
 
-FOLDER = Path("outputs/cache")
-PAPERS_RATE = 15e12  # FLOP/s: Table 9's 142 minutes of ResNet-18 on Tiny-ImageNet, which are 133 PFLOP
-STEP = 0.002  # seconds: what a step takes at least, whatever the network
-EPOCH = 0.2  # and an epoch, with its evaluation and its checkpoint
+CACHE = Path("outputs/cache")
+PAPER_FLOPS_PER_SECOND = 15e12  # Table 9: ResNet-18 on Tiny-ImageNet takes 142 minutes, which are 133 PFLOP
+MIN_STEP_SECONDS = 0.002  # the least that a training step takes, whatever the network
+MIN_EPOCH_SECONDS = 0.2  # the least that an epoch takes, with its evaluation and its checkpoint
+RESNET18_FLOPS = 1.113e9  # forward pass of ResNet-18 for one 32x32 image
 
 
 class Size(NamedTuple):
-    """A network's trainable parameters, and the floating-point operations of its forward pass for one image."""
+    """Trainable parameters of a network, and the floating-point operations of its forward pass for one image."""
 
     parameters: int
     flops: int
 
 
-class Rate(NamedTuple):
-    """What training ResNet-18 on 32x32 images reaches here."""
+class Backbone(NamedTuple):
+    """A network without its classifier, the last Linear layer. `features` is that layer's number of inputs."""
 
-    device: str  # as result.json names it
-    flops: float  # a second
+    parameters: int
+    flops: int
+    features: int
+
+
+class Rate(NamedTuple):
+    """The speed at which this machine trains ResNet-18 on 32x32 images."""
+
+    device: str  # as in result.json
+    flops: float  # floating-point operations per second
 
 
 def parameters(run: Run) -> int:
-    """Trainable parameters of a run's network and method, counted on the modules themselves."""
+    """Return the number of trainable parameters of a run's network and method, counted on the modules themselves."""
     import torch
 
     from lls.training.build import build_method
@@ -54,30 +64,37 @@ def parameters(run: Run) -> int:
 
 
 def size_of(run: Run) -> Size:
-    """Of a run's network, without its weights being made."""
+    """Return the size of a run's network. No weights are allocated."""
     network = OmegaConf.to_container(run.cfg.network, resolve=True)
     network.pop("weights", None)
-    trunk = _trunk(json.dumps([network, run.cfg.dataset.channels, run.cfg.dataset.size], sort_keys=True))
+    backbone = _backbone(json.dumps([network, run.cfg.dataset.channels, run.cfg.dataset.size], sort_keys=True))
     classes = classes_of(run)
-    return Size(trunk.parameters + classes * (trunk.features + 1), trunk.flops + 2 * classes * trunk.features)
+    return Size(
+        backbone.parameters + classes * (backbone.features + 1), backbone.flops + 2 * classes * backbone.features
+    )
 
 
 def classes_of(run: Run) -> int:
+    """Return the number of classes that a run trains on; 2 where the configuration does not say."""
     data = run.cfg.dataset
     return (data.num_classes or 2) // (2 if data.subset == "classes" else 1)
 
 
 def images_of(run: Run) -> tuple[int, int] | None:
-    """Return the numbers of training and test images of a run; None for a data set of one's own."""
+    """Return the numbers of training and test images of a run; None for the user's own images."""
     data = run.cfg.dataset
-    if (found := published.images(data.name, data.get("classes"))) is None:
+    if (counts := published.images(data.name, data.get("classes"))) is None:
         return None
-    train, test = small.images(data.num_classes) if run.cfg.machine.data == small.MACHINE["data"] else found
+    train, test = image_counts(data.num_classes) if run.cfg.machine.data == MACHINE["data"] else counts
     return (train if data.subset is None else train // 2), (test // 2 if data.subset == "classes" else test)
 
 
 def flops_of_epoch(run: Run) -> float | None:
-    """Forward and backward over the training images, forward over the test images, and a teacher's forward."""
+    """Return the FLOPs of one epoch; None where the number of images is not known.
+
+    An epoch is forward and backward over the training images and forward over the test images. A teacher that is a
+    network adds its forward pass over the training images.
+    """
     if (images := images_of(run)) is None:
         return None
     train, test = images
@@ -86,76 +103,52 @@ def flops_of_epoch(run: Run) -> float | None:
     return train * (3 * flops + teacher_flops) + test * flops
 
 
-def seconds_of_epoch(run: Run, flops_a_second: float) -> float | None:
-    """An epoch's seconds at a rate; None where the number of images is not known."""
+def seconds_of_epoch(run: Run, flops_per_second: float) -> float | None:
+    """Return the seconds of one epoch at a speed; None where the number of images is not known."""
     if (flops := flops_of_epoch(run)) is None:
         return None
-    return max(flops / flops_a_second, STEP * (images_of(run)[0] // run.cfg.train.batch_size), EPOCH)
+    steps = images_of(run)[0] // run.cfg.train.batch_size
+    return max(flops / flops_per_second, MIN_STEP_SECONDS * steps, MIN_EPOCH_SECONDS)
 
 
-def measured(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, float]:
-    """Seconds an epoch of the finished runs in an output folder on this device, by what decides it (see `kind`): of
-    those whose data set and network some of `runs` have."""
-    known = {run.folder: run for run in runs}
-    wanted, found = {(run.cfg.dataset.name, run.cfg.network.name) for run in known.values()}, {}
+def measured_epoch_seconds(output: Path, runs: Iterable[Run], device: str) -> dict[tuple, float]:
+    """Return the median seconds per epoch of finished runs on this device, keyed by `speed_key`.
+
+    Only runs in the folder `output` count, with a data set and network that one of `runs` has.
+    """
+    runs_by_folder = {run.folder: run for run in runs}
+    pairs = {(run.cfg.dataset.name, run.cfg.network.name) for run in runs_by_folder.values()}
+    seconds = defaultdict(list)
     for path in sorted((output / RUNS).glob("*/result.json")):
         result = json.loads(path.read_text())
-        same = (result.get("dataset"), result.get("network")) in wanted and result.get("device") == device
-        if same and "seconds" in result and "epochs" in result:
-            run = known.get(path.parent) or run_in(path.parent)
-            found.setdefault(kind(run), []).append(result["seconds"] / result["epochs"])
-    return {key: median(seconds) for key, seconds in found.items()}
+        matches = (result.get("dataset"), result.get("network")) in pairs and result.get("device") == device
+        if matches and "seconds" in result and "epochs" in result:
+            run = runs_by_folder.get(path.parent) or run_in(path.parent)
+            seconds[speed_key(run)].append(result["seconds"] / result["epochs"])
+    return {key: median(values) for key, values in seconds.items()}
 
 
-def kind(run: Run) -> tuple:
+def speed_key(run: Run) -> tuple:
+    """Return what decides a run's seconds per epoch: data set, network, image size, subset and network width."""
     cfg = run.cfg
     return cfg.dataset.name, cfg.network.name, cfg.dataset.size, cfg.dataset.subset, cfg.network.get("width")
 
 
-def rate() -> Rate:
-    """This machine's, measured in some seconds the first time."""
+def machine_rate() -> Rate:
+    """Return this machine's speed. The first call measures it, which takes seconds; later ones read the cache."""
     name = f"rate-{host_fingerprint()}.json"
-    known = _known(name)
-    if not known:
-        known = _measure()._asdict()
-        _keep(name, known)
-    return Rate(**known)
+    cached = _read_cache(name)
+    if not cached:
+        cached = measure_rate()._asdict()
+        _write_cache(name, cached)
+    return Rate(**cached)
 
 
-class Trunk(NamedTuple):
-    """A network without its last Linear, which alone knows the number of classes and takes `features`."""
+def measure_rate() -> Rate:
+    """Time forward and backward passes of ResNet-18 on random 32x32 images, in the precision of runs.
 
-    parameters: int
-    flops: int
-    features: int
-
-
-@cache
-def _trunk(key: str) -> Trunk:
-    name = f"networks-{hashlib.sha256((PACKAGE / 'networks' / 'models.py').read_bytes()).hexdigest()[:12]}.json"
-    known = _known(name)
-    if key not in known:
-        known[key] = _count(*json.loads(key))
-        _keep(name, known)
-    return Trunk(*known[key])
-
-
-def _count(network: dict, channels: int, size: int) -> Trunk:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from lls.training.build import build_network
-
-    with torch.device("meta"):
-        net = build_network(OmegaConf.create(network), 2, channels, size).eval()
-    net.classifier, features = torch.nn.Identity(), net.classifier.in_features
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.empty(1, channels, size, size, device="meta"))
-    return Trunk(sum(p.numel() for p in net.parameters() if p.requires_grad), counter.get_total_flops(), features)
-
-
-def _measure() -> Rate:
-    """As runs are trained here, but on a CPU with a smaller batch, which is somewhat slower."""
+    The batch on a CPU is smaller than that of runs, which is somewhat slower.
+    """
     import torch
 
     from lls.device import autocast, device_name, keep_memory, select_device, synchronizer
@@ -167,25 +160,50 @@ def _measure() -> Rate:
     net = resnet(100, 3, 32, 18, "small", "2x2")
     net.to(device, memory_format=torch.channels_last)
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
-    wait, seconds = synchronizer(device), []
+    synchronize, seconds = synchronizer(device), []
     for _ in range(4):
         started = time.perf_counter()
         with autocast(device, "auto"):
             net(x)[0].sum().backward()
-        wait()
+        synchronize()
         seconds.append(time.perf_counter() - started)
-    return Rate(device_name(device), batch * 3 * 1.113e9 / min(seconds[1:]))
+    return Rate(device_name(device), batch * 3 * RESNET18_FLOPS / min(seconds[1:]))  # the first pass is a warm-up
 
 
-def _known(name: str) -> dict:
+@cache
+def _backbone(key: str) -> Backbone:
+    """Read the counts of a network's backbone from the cache, or count and cache them. Key: JSON of _count's inputs."""
+    name = f"networks-{hashlib.sha256((PACKAGE / 'networks' / 'models.py').read_bytes()).hexdigest()[:12]}.json"
+    cached = _read_cache(name)
+    if key not in cached:
+        cached[key] = _count(*json.loads(key))
+        _write_cache(name, cached)
+    return Backbone(*cached[key])
+
+
+def _count(network: dict, channels: int, size: int) -> Backbone:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from lls.training.build import build_network
+
+    with torch.device("meta"):
+        net = build_network(OmegaConf.create(network), 2, channels, size).eval()
+    net.classifier, features = torch.nn.Identity(), net.classifier.in_features
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.empty(1, channels, size, size, device="meta"))
+    return Backbone(sum(p.numel() for p in net.parameters() if p.requires_grad), counter.get_total_flops(), features)
+
+
+def _read_cache(name: str) -> dict:
     try:
-        return json.loads((FOLDER / name).read_text())
+        return json.loads((CACHE / name).read_text())
     except (OSError, ValueError):
         return {}
 
 
-def _keep(name: str, known: dict) -> None:
+def _write_cache(name: str, values: dict) -> None:
     try:
-        write_atomic(FOLDER / name, lambda temporary: temporary.write_text(json.dumps(known, indent=1) + "\n"))
+        write_atomic(CACHE / name, lambda temporary: temporary.write_text(json.dumps(values, indent=1) + "\n"))
     except OSError:
-        return  # counted again the next time
+        return  # a folder that cannot be written to: the next call counts again

@@ -1,15 +1,15 @@
-"""What a table's cells show, and where it comes from."""
+"""The metrics that a cell of a table can show."""
 
 from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    words: str
-    digits: int  # after the point
-    scale: float = 1.0  # from result.json's unit to the table's
-    lower: bool = False  # is better
-    of_runs: bool = True  # it is read from finished runs, so they have to be planned
-    best: str | None = None  # result.json's key of the best epoch's
+    words: str  # its description in the line below a table's title
+    digits: int  # after the decimal point
+    scale: float = 1.0  # factor from the unit of result.json to the unit of the table
+    lower: bool = False  # lower is better
+    of_runs: bool = True  # it is read from finished runs, so those must be planned
+    best: str | None = None  # key of the best epoch's value in result.json
 
 
 METRICS = {

@@ -1,18 +1,19 @@
-"""A table as Markdown, CSV and LaTeX: ours beside the paper's. The same results give the same bytes."""
+"""A table as Markdown, CSV and LaTeX: our numbers beside the paper's. The same results give the same bytes."""
 
 import csv
 import io
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lls.paper.tables.declaration import PAPER, Table, heading
+from lls.paper.tables import latex
+from lls.paper.tables.declaration import PAPER, Cell, Row, Table, heading
 from lls.paper.tables.metrics import METRICS
-from lls.paper.tables.values import Difference, Finished, Value, differences, table_values
+from lls.paper.tables.values import Difference, ResultLookup, Value, differences, table_values
 from lls.runs.schema import NOT_RECORDED
 
 NOT_RUN, MISSING_VALUE = "·", "–"
 Values = dict[tuple[str, str], Value]
-Emphasis = Callable[[str, int | None], str]  # a text and its rank in its column
+Emphasis = Callable[[str, int | None], str]  # (text of a cell, its rank in its column) -> text
 
 
 class Rendered(NamedTuple):
@@ -21,14 +22,14 @@ class Rendered(NamedTuple):
     tex: str
 
 
-def render(table: Table, finished: Finished) -> Rendered:
-    """The table of what `finished` knows."""
-    values = table_values(table, finished)
+def render(table: Table, lookup: ResultLookup) -> Rendered:
+    """Render a table from the results that `lookup` returns for its runs."""
+    values = table_values(table, lookup)
     return Rendered(_markdown(table, values), _csv(table, values), _tex(table, values))
 
 
 def title(table: Table) -> str:
-    """Its number, what differs from the paper's set-up, and what it is about."""
+    """Return a table's number, its overrides of the paper's set-up, and its title."""
     number = table.name.partition("-")[0]
     words = f"Table {number}" if number in PAPER else number.capitalize()
     if table.overrides:
@@ -37,35 +38,41 @@ def title(table: Table) -> str:
 
 
 def facts(table: Table, values: Values) -> str:
-    """Metric, budget, seeds and commits, in one line."""
+    """Return one line with metrics, budget, seeds and commits; for minutes, the device in place of the commits."""
     metrics = "; ".join(METRICS[name].words for name in dict.fromkeys(column.metric for column in table.columns))
     runs = [run for cell in table.cells.values() for run in cell.runs]
     budgets = ", ".join(f"{budget:g}" for budget in sorted({run.cfg.budget for run in runs}))
     commits = ", ".join(sorted({commit for value in values.values() for commit in value.commits}))
-    seeds = ", ".join(map(str, table.seeds))
-    said = [metrics, f"budget {budgets}", f"seeds {seeds}", f"commits {commits or 'none yet'}"]
+    origin = f"commits {commits}" if commits else "no finished runs yet"
     if timed := [run for cell in table.cells.values() if cell.metric == "minutes" for run in cell.runs]:
-        from lls.paper.tables.timing import device
+        from lls.paper.tables.timing import timed_on
 
-        devices = sorted({where for run in timed if (where := device(run))})
-        said[-1] = f"timed on {'; '.join(devices) or 'nothing yet'}"
-    return " · ".join(said)
+        devices = sorted({device for run in timed if (device := timed_on(run))})
+        origin = f"timed on {'; '.join(devices)}" if devices else "not timed yet"
+    return " · ".join([metrics, f"budget {budgets}", f"seeds {', '.join(map(str, table.seeds))}", origin])
 
 
 def format_cell(value: Value, digits: int, counted: bool = True) -> str:
-    """`ours ± std (n/N)`; `diverged (n/N)` where a run has; a dot where none is done."""
+    """Format our number of a cell.
+
+    `mean ± std (n/N)` for n of N runs, without (n/N) if not `counted`; `diverged (n/N)` if a run has diverged; a dot
+    if no run is finished.
+    """
     if value.diverged:
         return f"diverged ({value.diverged}/{value.planned})"
     if not value.values:
         return f"{NOT_RECORDED} ({value.unrecorded}/{value.planned})" if value.unrecorded else NOT_RUN
     spread = "" if value.spread is None else f" ± {value.spread:,.{digits}f}"
-    counted = f" ({len(value.values)}/{value.planned})" if counted else ""
-    return f"{value.mean:,.{digits}f}{spread}{counted}"
+    counts = f" ({len(value.values)}/{value.planned})" if counted else ""
+    return f"{value.mean:,.{digits}f}{spread}{counts}"
 
 
 def ranks(table: Table, values: Values) -> dict[tuple[str, str], int]:
-    """1 for the best of ours in a column and 2 for the second, as they are printed; none where all are equal."""
-    found = {}
+    """Rank our means in each column as they are printed: 1 for the best, 2 for the second best.
+
+    Equal means share a rank. A column whose means are all equal has no ranks.
+    """
+    ranked = {}
     for column in table.columns:
         metric = METRICS[column.metric]
         means = {
@@ -73,56 +80,58 @@ def ranks(table: Table, values: Values) -> dict[tuple[str, str], int]:
             for row in table.rows
             if values[row.name, column.name].values
         }
-        ordered = (
-            sorted(set(means.values()), reverse=not metric.lower)[:2]
-            if metric.of_runs and len(set(means.values())) > 1
-            else []
-        )
+        distinct = sorted(set(means.values()), reverse=not metric.lower)
+        if not metric.of_runs or len(distinct) < 2:
+            continue
         for row, value in means.items():
-            if value in ordered:
-                found[row, column.name] = ordered.index(value) + 1
-    return found
+            if value in distinct[:2]:
+                ranked[row, column.name] = distinct.index(value) + 1
+    return ranked
 
 
 def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str], str]) -> list[list[str]]:
-    """Header and rows of texts `ours / paper`, with the marks of the footnotes."""
-    rank, cited = ranks(table, values), _cited(table)
+    """Return the header and rows of texts `ours / paper`, with the marks of the footnotes."""
+    rank, numbered = ranks(table, values), _numbered_notes(table)
 
-    def noted(row: str | None, column: str | None) -> str:
-        return "".join(
-            mark(str(number)) for number, note in cited if (note.get("row"), note.get("column")) == (row, column)
-        )
+    def marks(row: str | None, column: str | None) -> str:
+        targets = [(str(number), (note.get("row"), note.get("column"))) for number, note in numbered]
+        return "".join(mark(number) for number, target in targets if target == (row, column))
 
-    elsewhere = any(text.startswith("dataset=") for text in table.overrides)  # no cell has a number of the paper's
-    grid = [["", *(heading(table, column.name) + noted(None, column.name) for column in table.columns)]]
+    replaced = any(text.startswith("dataset=") for text in table.overrides)  # then the paper has no numbers
+    grid = [["", *(heading(table, column.name) + marks(None, column.name) for column in table.columns)]]
     for row in table.rows:
-        line = [row.name + noted(row.name, None)]
+        line = [row.name + marks(row.name, None)]
         for column in table.columns:
             key = row.name, column.name
-            cell, metric = table.cells[key], METRICS[column.metric]
+            metric = METRICS[column.metric]
             text = emphasis(format_cell(values[key], metric.digits, metric.of_runs), rank.get(key))
-            if cell.paper is None and row.paper is not None and text == NOT_RUN and not elsewhere:
-                text = MISSING_VALUE
-            elif row.paper is not None:
-                paper = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or MISSING_VALUE
-                text += f" / {paper}{f' ± {cell.spread}' if cell.spread else ''}"
-            line.append(text + noted(row.name, column.name))
+            line.append(_beside_paper(text, row, table.cells[key], replaced) + marks(*key))
         grid.append(line)
     return grid
 
 
-def _cited(table: Table) -> list[tuple[int, dict[str, str]]]:
-    """The footnotes of rows, columns and cells that are there, numbered."""
-    names = {row.name for row in table.rows} | {None}, {column.name for column in table.columns} | {None}
-    there = [
+def _beside_paper(text: str, row: Row, cell: Cell, replaced: bool) -> str:
+    """Put the paper's number behind ours, `text`. Where neither has one and both use the same data: a dash."""
+    if row.paper is None:
+        return text
+    if cell.paper is None and text == NOT_RUN and not replaced:
+        return MISSING_VALUE
+    number = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or MISSING_VALUE
+    return f"{text} / {number}{f' ± {cell.spread}' if cell.spread else ''}"
+
+
+def _numbered_notes(table: Table) -> list[tuple[int, dict[str, str]]]:
+    """Number the footnotes of the rows, columns and cells that the table shows."""
+    rows, columns = {row.name for row in table.rows} | {None}, {column.name for column in table.columns} | {None}
+    notes = [
         note
         for note in table.footnotes
-        if ("row" in note or "column" in note) and note.get("row") in names[0] and note.get("column") in names[1]
+        if ("row" in note or "column" in note) and note.get("row") in rows and note.get("column") in columns
     ]
-    return list(enumerate(there, 1))
+    return list(enumerate(notes, 1))
 
 
-def _general(table: Table) -> list[str]:
+def _general_notes(table: Table) -> list[str]:
     return [note["text"] for note in table.footnotes if "row" not in note and "column" not in note]
 
 
@@ -131,46 +140,47 @@ def _markdown(table: Table, values: Values) -> str:
         return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank, text)
 
     grid = _grid(table, values, emphasis, lambda number: f"<sup>{number}</sup>")
-    legend = "Ours: mean ± sample standard deviation (runs done / planned)"
+    legend = "A cell shows our mean ± sample standard deviation (runs done / runs planned)"
     legend += ", then the paper's number." if table.rows[0].paper is not None else "."
-    lines = [f"# {title(table)}", "", facts(table, values), "", *_md_table(grid), ""]
-    lines += [f"{legend} **Best** and <u>second</u> are of ours; {NOT_RUN} is not run, – not in the paper.", ""]
-    lines += [f"<sup>{number}</sup> {note['text']}  " for number, note in _cited(table)]
-    lines += [f"{text}  " for text in _general(table)]
-    if found := differences(table, values):
-        lines += ["", *_differences(table, found)]
+    legend += " The **best** and the <u>second best</u> of our means are marked."
+    lines = [f"# {title(table)}", "", facts(table, values), "", *_markdown_grid(grid), ""]
+    lines += [f"{legend} {NOT_RUN}: not run. {MISSING_VALUE}: not in the paper.", ""]
+    lines += [f"<sup>{number}</sup> {note['text']}  " for number, note in _numbered_notes(table)]
+    lines += [f"{text}  " for text in _general_notes(table)]
+    if compared := differences(table, values):
+        lines += ["", *_markdown_differences(table, compared)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _md_table(grid: list[list[str]]) -> list[str]:
+def _markdown_grid(grid: list[list[str]]) -> list[str]:
     rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in grid]
     return [rows[0], "|---" * len(grid[0]) + "|", *rows[1:]]
 
 
-def _differences(table: Table, found: list[Difference]) -> list[str]:
-    """Ours minus each rival as a Markdown table."""
+def _markdown_differences(table: Table, compared: list[Difference]) -> list[str]:
+    """Return a Markdown table of differences: one line per pair of rows, with a line above it that explains them."""
     metrics = {column.name: METRICS[column.metric] for column in table.columns}
-    columns = [column.name for column in table.columns if any(d.column == column.name for d in found)]
-    runs = any(metric.of_runs for metric in metrics.values())
-    by_pair: dict[tuple[str, str], dict[str, str]] = {}
-    for d in found:
+    columns = [column.name for column in table.columns if any(d.column == column.name for d in compared)]
+    texts: dict[tuple[str, str], dict[str, str]] = {}
+    for d in compared:
         metric = metrics[d.column]
         text = f"{d.mean:+,.{metric.digits}f}"
         if d.ci_halfwidth is not None:
             low, high = (f"{d.mean + sign * d.ci_halfwidth:+,.{metric.digits}f}" for sign in (-1, 1))
             text += f" [{low}, {high}]"
         text = f"{text} (n={d.pairs})" if metric.of_runs else f"{text} ({d.percent:+.2f} %)"
-        by_pair.setdefault((d.row, d.rival), {})[d.column] = text.replace("-", "−")
-    head = "Paired difference over the seeds that both have" if runs else "Difference, of minutes over paired steps"
-    if all(d.ci_halfwidth is None for d in found):
-        head += "; with one seed there is no interval." if runs else "."
+        texts.setdefault((d.row, d.rival), {})[d.column] = text.replace("-", "−")
+    of_runs = any(metric.of_runs for metric in metrics.values())
+    head = "Mean of the paired differences over the seeds that both rows have" if of_runs else "Difference"
+    head += "" if of_runs else ": of minutes, the mean over paired rounds of steps"
+    if all(d.ci_halfwidth is None for d in compared):
+        head += "; one seed gives no interval." if of_runs else "."
     else:
-        head += ", with the 95 % confidence interval of its mean (Student's t); n=1 has none."
+        head += ", with its 95 % confidence interval (Student's t); n=1 has none."
     grid = [["", *(heading(table, column) for column in columns)]]
-    grid += [
-        [f"{row} − {rival}", *(texts.get(c, MISSING_VALUE) for c in columns)] for (row, rival), texts in by_pair.items()
-    ]
-    return [head, "", *_md_table(grid)]
+    for (row, rival), by_column in texts.items():
+        grid.append([f"{row} − {rival}", *(by_column.get(column, MISSING_VALUE) for column in columns)])
+    return [head, "", *_markdown_grid(grid)]
 
 
 def _csv(table: Table, values: Values) -> str:
@@ -181,39 +191,26 @@ def _csv(table: Table, values: Values) -> str:
     writer.writerow([*head, "budget", "seeds", "runs"])
     for (row, column), cell in table.cells.items():
         value, digits = values[row, column], METRICS[cell.metric].digits + 2
-        ours = [f"{value.mean:.{digits}f}" if value.values else ""]
-        ours += ["" if value.spread is None else f"{value.spread:.{digits}f}"]
-        ours += [len(value.values), value.diverged, value.planned]
+        numbers = [f"{value.mean:.{digits}f}" if value.values else ""]
+        numbers += ["" if value.spread is None else f"{value.spread:.{digits}f}"]
+        numbers += [len(value.values), value.diverged, value.planned]
         best = f"{sum(value.best) / len(value.best):.{digits}f}" if value.best else ""
         runs = " ".join(run.id for run in cell.runs) if METRICS[cell.metric].of_runs else ""
         budget = " ".join(sorted({f"{run.cfg.budget:g}" for run in cell.runs}))
         seeds = " ".join(map(str, value.values))
-        writer.writerow([row, column, cell.metric, *ours, best, cell.paper, cell.spread, budget, seeds, runs])
+        writer.writerow([row, column, cell.metric, *numbers, best, cell.paper, cell.spread, budget, seeds, runs])
     return out.getvalue()
 
 
 def _tex(table: Table, values: Values) -> str:
-    """A tabular of booktabs, to be \\input."""
-    marks = {1: "\x01", 2: "\x02"}  # escaped with the text, then replaced
+    styles = {1: latex.BOLD, 2: latex.UNDERLINE}
 
     def emphasis(text: str, rank: int | None) -> str:
-        return f"{marks[rank]}{text}\x03" if rank else text
+        return f"{styles[rank]}{text}{latex.END}" if rank else text
 
-    grid = _grid(table, values, emphasis, lambda number: f"\x04{number}\x03")
-    body = [" & ".join(_escaped(cell) for cell in line) + r" \\" for line in grid]
-    notes = [rf"\textsuperscript{{{number}}} {_escaped(note['text'])}" for number, note in _cited(table)]
-    lines = [f"% {title(table)}", f"% {facts(table, values)}", rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"]
-    lines += [r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}"]
-    return (
-        "\n".join([*lines, *(rf"\par\footnotesize {note}" for note in [*notes, *map(_escaped, _general(table))])])
-        + "\n"
-    )
+    def superscript(number: str) -> str:
+        return f"{latex.SUPERSCRIPT}{number}{latex.END}"
 
-
-TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "→": r"$\to$"}
-TEX |= {"·": r"$\cdot$", "–": "--", "−": "$-$", "½": r"$\frac12$", "α": r"$\alpha$"}
-TEX |= {"\x01": r"\textbf{", "\x02": r"\underline{", "\x03": "}", "\x04": r"\textsuperscript{"}
-
-
-def _escaped(text: str) -> str:
-    return "".join(TEX.get(letter, letter) for letter in text)
+    grid = _grid(table, values, emphasis, superscript)
+    notes = [f"{superscript(str(number))} {note['text']}" for number, note in _numbered_notes(table)]
+    return latex.tabular([title(table), facts(table, values)], grid, [*notes, *_general_notes(table)])

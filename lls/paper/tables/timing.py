@@ -1,6 +1,6 @@
-"""What a method costs in time: steps of several methods that take turns in one process, on one resident set of images.
+"""Training time of methods: steps of several methods that take turns in one process, on the same images in memory.
 
-Only such a pairing compares methods: runs of a sweep that share a machine, or follow each other on it, do not.
+Only such a paired measurement compares methods. Runs that share a machine, or follow each other on it, do not.
 """
 
 import json
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
     from lls.data.in_memory import TrainBatches
 
-WARM_UP = 5  # rounds, in which a network is compiled and a step becomes a CUDA graph
-TURN = 20  # steps of a turn on a GPU, since training does not wait for each
+WARMUP_ROUNDS = 5  # not recorded: the network is compiled, and a step becomes a CUDA graph
+GPU_TURN_STEPS = 20  # steps per turn on a GPU, because training does not wait for each step
 
 
 def measure(runs: Sequence[Run], rounds: int) -> Path:
-    """Time a training step of each of `runs`, which differ in their methods alone, in `rounds` rounds after some to
-    warm up, and write the seconds. Images are random; a step is crop, flip, forward, loss, backward and update, as
-    training computes them here."""
+    """Time a training step of each of `runs` and write the seconds to outputs/timing. Return the path of the file.
+
+    runs: they differ in their methods alone.
+    rounds: measured after WARMUP_ROUNDS; each method has one turn in a round.
+    Images are random. A step is crop, flip, forward, loss, backward and update, computed as in training.
+    """
     from lls.device import environment_info, keep_memory, resolve_compute, select_device, set_precision, synchronizer
     from lls.training.build import build_method, build_network, build_step
 
@@ -39,44 +42,44 @@ def measure(runs: Sequence[Run], rounds: int) -> Path:
     compute = resolve_compute(cfg.machine, device, _steps(runs[0]))
     set_precision(compute.precision, device)
     keep_memory(device)
-    turn = TURN if device.type == "cuda" else 1
-    batches = _random_batches(cfg, max(2, turn), classes, device)
+    turn_steps = GPU_TURN_STEPS if device.type == "cuda" else 1
+    batches = _random_batches(cfg, max(2, turn_steps), classes, device)
     steps = []
     for run in runs:
         net = build_network(run.cfg.network, classes, data.channels, data.size).train()
         steps.append(build_step(run.cfg, net, build_method(run.cfg.method, classes), compute, device))
         steps[-1].set_lr(cfg.train.lr / 100)
 
-    wait = synchronizer(device)
+    synchronize = synchronizer(device)
 
-    def took(step, epoch: int) -> float:
+    def seconds_per_step(step, epoch: int) -> float:
         started = time.perf_counter()
-        for x, y in islice(batches.epoch(epoch), turn):
+        for x, y in islice(batches.epoch(epoch), turn_steps):
             step(x, [(y, 1.0)])
-        wait()
-        return (time.perf_counter() - started) / turn
+        synchronize()
+        return (time.perf_counter() - started) / turn_steps
 
     seconds: dict[str, list[float]] = {run.cfg.method.name: [] for run in runs}
-    for epoch in range(rounds + WARM_UP):
+    for epoch in range(WARMUP_ROUNDS + rounds):
         turns = list(zip(seconds.values(), steps, strict=True))
-        for own, step in turns if epoch % 2 else turns[::-1]:  # nobody is always first
-            own.append(round(took(step, epoch), 6))
-    found = {
+        for measured, step in turns if epoch % 2 else turns[::-1]:  # no method is always the first
+            measured.append(round(seconds_per_step(step, epoch), 6))
+    record = {
         "dataset": cfg.dataset.name,
         "network": OmegaConf.to_container(cfg.network, resolve=True),
         "batch_size": cfg.train.batch_size,
         "size": data.size,
         **environment_info(compute, device),
         "commit": commit(),
-        "seconds_of_a_step": {name: own[WARM_UP:] for name, own in seconds.items()},
+        "seconds_of_a_step": {name: measured[WARMUP_ROUNDS:] for name, measured in seconds.items()},
     }
     path = _path(runs[0])
-    write_atomic(path, lambda temporary: temporary.write_text(json.dumps(found, indent=1) + "\n"))
+    write_atomic(path, lambda temporary: temporary.write_text(json.dumps(record, indent=1) + "\n"))
     return path
 
 
 def _random_batches(cfg: DictConfig, number: int, classes: int, device: "torch.device") -> "TrainBatches":
-    """An epoch of `number` batches of random images, cropped and flipped as in training."""
+    """Return `number` batches of random images per epoch, cropped and flipped as in training."""
     import torch
 
     from lls.data.in_memory import TrainBatches
@@ -97,22 +100,24 @@ def _random_batches(cfg: DictConfig, number: int, classes: int, device: "torch.d
 
 
 def minutes(run: Run) -> list[float]:
-    """Minutes that a run's training steps take, without evaluation, by each round of the paired measurement of its
-    network; none where there is no such measurement."""
+    """Return the minutes of all training steps of a run, without evaluation, one value per round of the measurement.
+
+    The list is empty if the run's data set and network have not been timed.
+    """
     seconds = _read(run).get("seconds_of_a_step", {}).get(run.cfg.method.name, [])
     return [second * _steps(run) / 60 for second in seconds]
 
 
+def timed_on(run: Run) -> str | None:
+    """Return the device and the precision of the measurement that `minutes` reads; None if there is none."""
+    record = _read(run)
+    return f"{record['device']}, {record['precision']}" if record else None
+
+
 def _steps(run: Run) -> int:
-    """Of a run's whole training; 0 where the number of images is not known."""
+    """Return the number of steps of a run's whole training; 0 where the number of images is not known."""
     images = images_of(run) or (0, 0)
     return images[0] // run.cfg.train.batch_size * make_schedule(run.cfg.train, run.cfg.budget).epochs
-
-
-def device(run: Run) -> str | None:
-    """Where that measurement was made; None where there is none."""
-    found = _read(run)
-    return f"{found['device']}, {found['precision']}" if found else None
 
 
 def _read(run: Run) -> dict:

@@ -10,19 +10,22 @@ from lls.paper.tables.metrics import METRICS
 from lls.runs.run import Run
 from lls.runs.schema import Failed, Result, is_failed
 
-Finished = Callable[[Run], Result | Failed | None]  # what a run has ended with; None where it is not to be counted
+ResultLookup = Callable[[Run], Result | Failed | None]  # None: the run has not ended, or does not count
 
 
 class Value(NamedTuple):
-    """One cell. values: in the table's unit, by seed, of the runs that are done; of minutes, by round. There are none
-    where a run has diverged: the mean of the others would say too much."""
+    """The numbers of one cell.
+
+    values: in the table's unit; by seed, of finished runs; of minutes, by round of the timing. Empty where a run has
+    diverged, because the mean of the other runs would mislead.
+    """
 
     values: dict[int, float]
-    best: tuple[float, ...]  # those of the best epochs, where the metric has one
+    best: tuple[float, ...]  # values of the best epochs, where the metric has one
     planned: int
     commits: tuple[str, ...]
-    diverged: int = 0  # runs
-    unrecorded: int = 0  # runs that are done, by a version that did not record this number
+    diverged: int = 0  # number of runs
+    unrecorded: int = 0  # number of finished runs whose result lacks this metric (older versions)
 
     @property
     def mean(self) -> float:
@@ -30,16 +33,32 @@ class Value(NamedTuple):
 
     @property
     def spread(self) -> float | None:
-        """Sample standard deviation; None for fewer than two."""
+        """Sample standard deviation; None for fewer than two values."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
 
-def table_values(table: Table, finished: Finished) -> dict[tuple[str, str], Value]:
-    """Every cell's numbers, by the names of row and column."""
-    return {key: _value(cell, table, finished) for key, cell in table.cells.items()}
+class Difference(NamedTuple):
+    """`row` minus `rival` in one column, over the seeds that both have.
+
+    ci_halfwidth: half the width of the 95 % confidence interval of the mean of the paired differences (Student's t);
+    None for a single pair.
+    """
+
+    row: str
+    rival: str
+    column: str
+    mean: float
+    ci_halfwidth: float | None
+    pairs: int
+    percent: float | None  # of the rival's mean; None where that is 0
 
 
-def _value(cell: Cell, table: Table, finished: Finished) -> Value:
+def table_values(table: Table, lookup: ResultLookup) -> dict[tuple[str, str], Value]:
+    """Return the numbers of every cell, by the names of row and column."""
+    return {key: _value(cell, table, lookup) for key, cell in table.cells.items()}
+
+
+def _value(cell: Cell, table: Table, lookup: ResultLookup) -> Value:
     if cell.metric == "parameters":
         from lls.paper.tables.cost import parameters
 
@@ -51,7 +70,7 @@ def _value(cell: Cell, table: Table, finished: Finished) -> Value:
         rounds = dict(enumerate(minutes(cell.runs[0]))) if cell.runs else {}
         return Value(rounds, (), len(rounds), ())
     metric, values, best, commits = METRICS[cell.metric], {}, [], []
-    ended = {seed: end for seed, run in zip(table.seeds, cell.runs, strict=False) if (end := finished(run)) is not None}
+    ended = {seed: end for seed, run in zip(table.seeds, cell.runs, strict=False) if (end := lookup(run)) is not None}
     diverged = sum(map(is_failed, ended.values()))
     unrecorded = sum(cell.metric not in end for end in ended.values()) - diverged
     for seed, result in ended.items():
@@ -64,30 +83,19 @@ def _value(cell: Cell, table: Table, finished: Finished) -> Value:
     return Value(values, tuple(best), planned, tuple(commits), diverged, unrecorded)
 
 
-class Difference(NamedTuple):
-    """`row` minus `rival` in one column, over the seeds that both have. ci_halfwidth: half the width of the 95 %
-    confidence interval of the mean of the paired differences (Student's t); None for a single pair."""
-
-    row: str
-    rival: str
-    column: str
-    mean: float
-    ci_halfwidth: float | None
-    pairs: int
-    percent: float | None  # of the rival's mean; None where that is 0
-
-
 def differences(table: Table, values: dict[tuple[str, str], Value]) -> list[Difference]:
-    """LLS minus each rival, or as the table's `compare` says, wherever both have a run of the same seed."""
-    found = []
-    for row, rivals in table.compare.items():
-        for rival in rivals:
-            for column in table.columns:
-                ours, theirs = values[row, column.name].values, values[rival, column.name].values
-                pairs = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-                if pairs:
-                    base = mean(theirs.values())
-                    percent = 100 * mean(pairs) / base if base else None
-                    halfwidth = ci_halfwidth(pairs) if len(pairs) > 1 else None
-                    found.append(Difference(row, rival, column.name, mean(pairs), halfwidth, len(pairs), percent))
-    return found
+    """Compare each row with its rivals, as `table.compare` declares them, where both have values of the same seed."""
+    pairs = [(row, rival) for row, rivals in table.compare.items() for rival in rivals]
+    compared = [_difference(row, rival, column.name, values) for row, rival in pairs for column in table.columns]
+    return [difference for difference in compared if difference is not None]
+
+
+def _difference(row: str, rival: str, column: str, values: dict[tuple[str, str], Value]) -> Difference | None:
+    row_values, rival_values = values[row, column].values, values[rival, column].values
+    paired = [row_values[seed] - rival_values[seed] for seed in row_values if seed in rival_values]
+    if not paired:
+        return None
+    base = mean(rival_values.values())
+    percent = 100 * mean(paired) / base if base else None
+    halfwidth = ci_halfwidth(paired) if len(paired) > 1 else None
+    return Difference(row, rival, column, mean(paired), halfwidth, len(paired), percent)

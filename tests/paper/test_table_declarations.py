@@ -1,0 +1,124 @@
+"""The yaml files of configs/table: the paper's numbers in them, their overrides, and mistakes in them."""
+
+import csv
+import re
+
+import pytest
+from omegaconf import OmegaConf
+from paths import ROOT
+
+from lls.errors import UserError
+from lls.paper.tables import load, names, runs_of
+from lls.paper.tables.declaration import PAPER
+from lls.paper.tables.render import render, title
+
+METHODS = {  # rows of the tables whose method has another name in published.csv
+    "fl-3": "fl3",
+    "flsd-53": "flsd53",
+    "tf-kd_self": "tfkd_self",
+    "tf-kd_reg": "tfkd_reg",
+    "co": "cutout",
+    "mx": "mixup",
+    "cx": "cutmix",
+    "ra": "randaugment",
+}
+
+
+def published():
+    with open(ROOT / "tests" / "published.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_paper_has_239_published_numbers():
+    assert len(published()) == 239
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_papers_numbers_are_the_published_ones_to_the_digit(name):
+    declared = []
+    for (row, _), cell in load(name).cells.items():
+        if cell.paper is not None:
+            run = OmegaConf.create(dict(text.split("=", 1) for text in cell.overrides))
+            network = run.network
+            if name == "5":
+                network = f"{run['method.teacher.network']}>{network}"
+            method = " + ".join(METHODS.get(part, part) for part in row.lower().split(" + ")).replace(" + ", "+")
+            method = f"kd from {method}" if name == "5" and row != "LLS-ST" else row if name == "4" else method
+            note = {"parameters": "trainable parameters", "minutes": "training time, minutes"}.get(cell.metric, "")
+            declared.append((run.dataset, network, method, cell.paper, cell.spread or "", note))
+    printed = [
+        (p["dataset"], p["network"], p["method"], p["value"], p["std"], p["note"] if name == "9" else "")
+        for p in published()
+        if p["table"] == name
+    ]
+    assert sorted(declared) == sorted(printed)
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_declaration_is_consistent(name):
+    """Footnotes and comparisons name existing rows and columns; the comment says how to run the table."""
+    table = load(name)
+    rows, columns = {row.name for row in table.rows}, {column.name for column in table.columns}
+    text = (ROOT / "configs" / "table" / f"{name}.yaml").read_text()
+    if "\nof:" not in text:
+        assert {note.get("row") for note in table.footnotes} <= rows | {None}
+        assert {note.get("column") for note in table.footnotes} <= columns | {None}
+    assert set(table.compare) | {rival for rivals in table.compare.values() for rival in rivals} <= rows
+    assert f"scripts/tables.py run {name}\n" in text or "scripts/tables.py time" in text
+    assert all(len(cell.runs) == len(table.seeds) for cell in table.cells.values() if cell.paper)
+
+
+def test_overrides_of_a_table_win_and_name_its_files():
+    table = load("3", ["columns=FMNIST", "seeds=4,5", "network=lenet", "budget=0.05", "machine.device=cpu"])
+    assert (len(table.cells), table.seeds) == (5, (4, 5))
+    assert {(r.cfg.network.name, r.cfg.budget) for r in runs_of([table])} == {("lenet", 0.05)}
+    assert table.name == "3-columns-FMNIST-seeds-4-5-network-lenet-budget-0.05"
+    assert title(table).startswith("Table 3 with columns=FMNIST, seeds=4,5, network=lenet, budget=0.05: ")
+
+
+def test_another_data_set_is_named_and_has_no_number_of_the_paper_beside_it():
+    table = load("3", ["columns=FMNIST", "rows=LLS", "dataset=digits", "network=lenet"])
+    text = render(table, lambda run: None).md
+    assert "| FMNIST AlexNet, here digits lenet |" in text
+    assert "| LLS | · / – |" in text
+    assert "<sup>" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("of: '3'\noverides: [budget=0.1]\n", "overides; did you mean 'overrides'?"),
+        ("of: '3'\noverrides: budget=0.1\n", "overrides: must be a list"),
+        ("of: '3'\n", "has no key overrides"),
+        ("of: '3'\noverrides: []\nseeds: [0]\n", "no such key: seeds"),
+        ("title: x\nmetric: top1\ncolumns: []\nrows: []\n", "has no key seeds"),
+    ],
+)
+def test_a_yaml_file_of_the_user_is_checked(text, problem, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(path))}: [^\n]*$") as error:
+        load("mine", folder=tmp_path)
+    assert problem in str(error.value)
+
+
+def test_all_cells_are_planned_on_request():
+    default, all_cells = load("2", ["columns=R101"]), load("2", ["columns=R101"], all_cells=True)
+    assert sum(len(cell.runs) for cell in default.cells.values()) == 9
+    assert sum(len(cell.runs) for cell in all_cells.cells.values()) == 18
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "words"),
+    [
+        ("10", [], "10: no such table"),
+        ("3", ["columns=MNISTT"], "MNISTT: table 3 has no such column (there are: SVHN LeNet"),
+        ("3", ["rows=nothing"], "nothing: table 3 has no such row"),
+        ("3", ["seeds=a"], "seeds=a: must be whole numbers with commas between them"),
+        ("3", ["bugdet=1"], "no such key: bugdet; did you mean 'budget'?"),
+    ],
+)
+def test_mistakes_are_reported_in_one_line(name, overrides, words):
+    with pytest.raises(UserError, match=r"^[^\n]*$") as error:
+        load(name, overrides)
+    assert words in str(error.value)
