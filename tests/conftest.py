@@ -1,4 +1,4 @@
-"""Fixtures for all tests. No test needs an internet connection. Tests marked `gpu` are skipped without an NVIDIA GPU."""
+"""Fixtures for all tests. No test needs an internet connection. Tests marked `gpu` are skipped if there is no GPU."""
 
 import os
 import runpy
