@@ -1,9 +1,9 @@
-# make help lists what can be made. Every target that needs Python packages installs them into .venv first.
+# make help lists the targets. A target that needs Python packages installs them into .venv first.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup train data test runs plan tables table-N render tables-check time figures claims report sync bench lint clean
 
-# the first interpreter found that is a Python 3.11 or 3.12 (some launchers exist without one behind them)
+# The first of these commands that runs Python 3.11 or 3.12 (a command may exist without an interpreter).
 PYTHON ?= $(shell for p in python3 python python3.12 python3.11; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
@@ -14,10 +14,10 @@ TABLES := $(BIN)/python scripts/tables.py
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-zN0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready ## install everything into .venv (uv where there is one, else pip)
+setup: .venv/ready ## install all packages into .venv, with uv if it is installed, else with pip
 
 .venv/ready: requirements.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "LLS needs Python 3.11 or 3.12 (with venv); make PYTHON=/path/to/python3.12 names one"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "LLS needs Python 3.11 or 3.12 with venv; name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "installing the packages of requirements.txt into .venv (about 5 GB with PyTorch's CUDA libraries) ..."
 	@rm -rf .venv
 	@if command -v uv >/dev/null; then \
@@ -28,22 +28,22 @@ setup: .venv/ready ## install everything into .venv (uv where there is one, else
 	fi
 	@touch $@
 
-train: .venv/ready ## train: LLS on digits, or what ARGS="dataset=cifar100 method=lls" says
+train: .venv/ready ## train LLS on digits, or another configuration: ARGS="dataset=cifar100 method=lls"
 	@$(BIN)/python train.py $(ARGS)
 
-data: .venv/ready ## check data sets, or fetch and unpack those of ARGS="tinyimagenet cub200"
+data: .venv/ready ## check all data sets; with ARGS="tinyimagenet cub200" download and unpack these
 	@$(BIN)/python scripts/prepare_data.py $(ARGS)
 
-test: .venv/ready ## run the tests, some at once; one at a time with ARGS="-n0 --pdb tests/test_lls.py"
+test: .venv/ready ## run the tests in parallel; one at a time: ARGS="-n0 --pdb tests/losses"
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 runs: .venv/ready ## list the runs
 	@$(BIN)/python scripts/runs.py $(ARGS)
 
-plan: .venv/ready ## list the runs of the paper's tables: state, time left, command; ARGS="3 columns=FMNIST budget=0.05"
+plan: .venv/ready ## list the runs of the tables with state, time left and command; ARGS="3 columns=FMNIST budget=0.05"
 	@$(TABLES) plan $(if $(SMOKE),--smoke) $(ARGS)
 
-tables: .venv/ready ## train what the paper's tables lack, and render them; SMOKE=1: all in small, in minutes, in outputs/smoke
+tables: .venv/ready ## train the missing runs of all tables and render them; SMOKE=1: tiny versions in outputs/smoke, in minutes
 ifneq ($(SMOKE),)
 	@$(TABLES) run all figures --smoke $(ARGS)
 	@$(TABLES) time --smoke --rounds 3
@@ -53,39 +53,39 @@ else
 	@$(TABLES) run all $(ARGS)
 endif
 
-table-N: ## make table-5 trains what Table 5 lacks, and renders it
-	@echo "N is 1 to 9, or another yaml of configs/table: make table-5"
+table-N: ## train the missing runs of one table and render it, such as make table-5
+	@echo "N is the name of a yaml in configs/table: make table-5"
 
 table-%: .venv/ready
 	@$(TABLES) run $* $(if $(SMOKE),--smoke) $(ARGS)
 
-render: .venv/ready ## render the tables from the runs that there are
+render: .venv/ready ## render the tables from the existing runs
 	@$(TABLES) render $(ARGS)
 
-tables-check: .venv/ready ## fail where a committed table is not what the committed results say
+tables-check: .venv/ready ## fail if a committed table differs from one rendered from the committed results
 	@$(TABLES) check
 
-time: .venv/ready ## time the methods of Table 9, which take turns in one process, on a machine that does nothing else
+time: .venv/ready ## time the methods of Table 9, alternating in one process; needs an idle machine
 	@$(TABLES) time $(ARGS)
 
-sync: .venv/ready ## send W&B the runs that it has not got
+sync: .venv/ready ## upload runs to W&B that it does not have
 	@$(BIN)/python scripts/sync.py $(ARGS)
 
-figures: .venv/ready ## draw the paper's figures from the runs that there are, or what ARGS="4 network=lenet budget=0.05" says
+figures: .venv/ready ## draw the figures from the existing runs; ARGS="4 network=lenet budget=0.05" selects a figure and runs
 	@$(BIN)/python scripts/figures.py $(ARGS)
 
-claims: .venv/ready ## decide the paper's claims by the runs that there are
+claims: .venv/ready ## evaluate the paper's claims with the existing runs
 	@$(BIN)/python scripts/claims.py
 
-report: .venv/ready ## one page of it all: outputs/report.html
+report: .venv/ready ## write a page with all results: outputs/report.html
 	@$(BIN)/python scripts/report.py
 
-bench: .venv/ready ## measure how fast this is, on a machine that does nothing else; ARGS="loops losses startup images runs"
+bench: .venv/ready ## run the benchmarks; needs an idle machine; ARGS="loops losses startup images runs"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: .venv/ready ## check style, formatting and the direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
 
-clean: ## remove .venv and caches; data and outputs stay
+clean: ## remove .venv and caches; data and outputs are not removed
 	rm -rf .venv .pytest_cache .ruff_cache lls.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Train one configuration, or with -m several: python train.py dataset=cifar100 method=lls (python train.py --help)."""
+"""Train one configuration, or several with -m: python train.py dataset=cifar100 method=lls. --help lists the keys."""
 
 import os
 import shlex
@@ -12,23 +12,24 @@ from lls.config.ranges import check_ranges
 from lls.errors import UserError
 from lls.runs.run import Run
 
+# A job of a launcher is another process, with its own copy of these three.
 failed: list[UserError] = []
 trained_again: list[str] = []  # ids of the runs that machine.again=true has trained
-here = os.getpid()  # a launcher's job, which is another process, gets a copy of these three
+main_process = os.getpid()
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> None:
     try:
-        from lls.training.execute import execute  # here, since it imports torch
+        from lls.training.execute import execute  # imports torch, which --help does not need
 
         check_ranges(OmegaConf.to_container(cfg, resolve=True))
         execute(run := Run(cfg))
         if cfg.machine.again:
             trained_again.append(run.id)
-    except UserError as error:  # in a sweep the other runs go on
+    except UserError as error:  # the other runs of a sweep are trained all the same
         print(f"error: {error}", file=sys.stderr)
-        if os.getpid() != here:
+        if os.getpid() != main_process:
             raise
         failed.append(error)
 
@@ -43,7 +44,9 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print(f"to resume it: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
         if trained_again:
-            finished = f"{len(trained_again)} of these runs, which are finished by now"
-            print(f"machine.again=true would train {finished}, once more: leave them out to keep them", file=sys.stderr)
+            print(
+                f"machine.again=true would train {len(trained_again)} runs once more that are done now: leave them out",
+                file=sys.stderr,
+            )
         sys.exit(130)
     sys.exit(max((error.status for error in failed), default=0))

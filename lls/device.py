@@ -1,4 +1,4 @@
-"""The `machine` part of a configuration: where and in which precision a run is computed, and what that was."""
+"""The `machine` section of a configuration: the device, precision, compilation and CUDA graph of a run."""
 
 import ctypes
 import os
@@ -20,108 +20,116 @@ import lls
 from lls.errors import UserError
 from lls.host import processor_name
 
-COMPILE_MIN_STEPS = (
-    40_000  # steps from which compiling is thought to pay: half a millisecond a step of ResNet-18, for some 20 s
-)
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+# Compiling takes about 20 s and saves about 0.5 ms per step of a ResNet-18, so it pays from this number of steps on.
+COMPILE_MIN_STEPS = 40_000
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of mallopt, from glibc's malloc.h
 
 
 def select_device(name: str) -> torch.device:
-    """`auto` is cuda, mps or the CPU, whichever there is first. UserError for a device that is not there."""
+    """Return the device of a name such as `cuda:1`; `auto` is the first available of cuda, mps and cpu.
+
+    Raises UserError for a device that this machine does not have."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    found = torch.device(name)
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}[found.type]
-    if (found.index or 0) >= there:
+    device = torch.device(name)
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}[device.type]
+    if (device.index or 0) >= count:
         raise UserError(
-            f"machine.device={name}: PyTorch sees {there or 'no'} such device here; machine.device=auto takes what is"
+            f"machine.device={name}: PyTorch sees {count or 'no'} such device here; use machine.device=auto"
         )
-    if found.index is not None and found.type == "cuda":
-        torch.cuda.set_device(found)  # where kernels and graphs are launched that name no device
-    return found
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)  # for kernels and graphs that are launched without naming a device
+    return device
 
 
 class ComputeSettings(NamedTuple):
-    """How a run is computed: what of `machine` is left to be decided, decided."""
+    """How a run is computed, with each `auto` of the `machine` section resolved."""
 
     precision: str  # fp32 | tf32 | bf16
     compile: bool
     graph: bool
 
 
-def resolve_compute(cfg: DictConfig, on: torch.device, steps: int = 0) -> ComputeSettings:
-    """The decisions for `machine` as configured, a device, and the number of steps that a run will take.
+def resolve_compute(cfg: DictConfig, device: torch.device, steps: int = 0) -> ComputeSettings:
+    """Resolve each `auto` of the `machine` section for a device and the number of steps of a run.
 
-    auto on a CPU: float32, nothing compiled, which was measured to gain nothing there and costs tens of seconds. On an
-    NVIDIA GPU: bfloat16 from Ampere on, and a CUDA graph; compiled where compiling, tens of seconds, can pay."""
-    nvidia = on.type == "cuda" and torch.version.cuda is not None
+    - CPU: float32, not compiled. Compiling takes tens of seconds, and no gain was measured on a CPU.
+    - NVIDIA GPU: bfloat16 from Ampere on, and a CUDA graph. Compiled from COMPILE_MIN_STEPS steps on."""
+    nvidia = device.type == "cuda" and torch.version.cuda is not None
     return ComputeSettings(
-        precision=resolve_precision(cfg.precision, on),
-        compile=has_triton(on) and steps >= COMPILE_MIN_STEPS if cfg.compile == "auto" else cfg.compile,
+        precision=resolve_precision(cfg.precision, device),
+        compile=has_triton(device) and steps >= COMPILE_MIN_STEPS if cfg.compile == "auto" else cfg.compile,
         graph=nvidia and cfg.graph in ("auto", True),
     )
 
 
-def resolve_precision(name: str, on: torch.device) -> str:
-    """`auto` is bf16 on a GPU whose tensor cores have it, fp32 elsewhere; tf32 is fp32 where there is no TF32."""
-    tensor_cores = on.type == "cuda" and torch.cuda.get_device_capability(on) >= (8, 0)  # bfloat16 and TF32: Ampere
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Return the precision to compute in: fp32, tf32 or bf16.
+
+    `auto` is bf16 on an NVIDIA GPU from Ampere on, and fp32 elsewhere. `tf32` is fp32 before Ampere and on a CPU."""
+    tensor_cores = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere
     if name == "auto":
         return "bf16" if tensor_cores else "fp32"
     return "fp32" if name == "tf32" and not tensor_cores else name
 
 
-def set_precision(name: str, on: torch.device) -> None:
-    """fp32 means fp32, where PyTorch's own default rounds convolutions to TF32; what bf16 does not cover is TF32."""
-    exact = resolve_precision(name, on) == "fp32"
+def set_precision(name: str, device: torch.device) -> None:
+    """Set PyTorch's precision of float32 operations: exact for fp32, TF32 for tf32 and beside bf16.
+
+    PyTorch's default would round the convolutions of fp32 to TF32."""
+    exact = resolve_precision(name, device) == "fp32"
     torch.set_float32_matmul_precision("highest" if exact else "high")
     torch.backends.cudnn.allow_tf32 = not exact
     torch.backends.cudnn.benchmark = True
 
 
-def keep_memory(on: torch.device) -> None:
-    """For training on a CPU: what this process has freed is its own to use again. glibc would give blocks as large as a
-    batch's activations back to Linux, and ask for them anew in the next step, page by page: 220,000 page faults a step
-    of ResNet-18. Elsewhere this does nothing."""
-    if on.type == "cpu" and platform.libc_ver()[0] == "glibc":
+def keep_memory(device: torch.device) -> None:
+    """Make glibc keep freed memory for the next step, when training on a CPU. Does nothing on other devices.
+
+    By default glibc returns blocks as large as a batch's activations to Linux and requests them again in the next
+    step, which costs 220,000 page faults per step of a ResNet-18."""
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
-def autocast(on: torch.device, name: str) -> AbstractContextManager:
-    """The context a network's forward pass runs in."""
-    return torch.autocast(on.type, torch.bfloat16) if resolve_precision(name, on) == "bf16" else nullcontext()
+def autocast(device: torch.device, name: str) -> AbstractContextManager:
+    """Return the context manager for a forward pass: torch.autocast for bf16, else one that does nothing."""
+    return torch.autocast(device.type, torch.bfloat16) if resolve_precision(name, device) == "bf16" else nullcontext()
 
 
-def synchronizer(on: torch.device) -> Callable[[], None]:
-    """A function that waits until a device has done what it was given."""
-    if on.type == "mps":
+def synchronizer(device: torch.device) -> Callable[[], None]:
+    """Return a function that waits until all work queued on the device is done."""
+    if device.type == "mps":
         return torch.mps.synchronize
-    return (lambda: torch.cuda.synchronize(on)) if on.type == "cuda" else lambda: None
+    return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else lambda: None
 
 
 @cache
-def has_triton(on: torch.device) -> bool:
-    """Whether Triton's kernels can be built for a device: it must be NVIDIA's, from Volta on, and there must be a C
-    compiler and Python's headers, with which Triton builds what launches them."""
-    if on.type != "cuda" or torch.version.cuda is None or find_spec("triton") is None:
+def has_triton(device: torch.device) -> bool:
+    """Return whether Triton can build kernels for a device.
+
+    It needs an NVIDIA GPU from Volta on. To build the code that launches a kernel, it needs a C compiler and the
+    header files of Python."""
+    if device.type != "cuda" or torch.version.cuda is None or find_spec("triton") is None:
         return False
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    headers = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")  # where Triton looks
-    return compiler is not None and headers.exists() and torch.cuda.get_device_capability(on) >= (7, 0)
+    headers = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")  # where Triton searches
+    return compiler is not None and headers.exists() and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
-def device_name(on: torch.device) -> str:
-    """The name of a device, as its maker has it: of a GPU, or in brackets of the processor."""
-    if on.type == "cuda":
-        return torch.cuda.get_device_name(on)
-    return f"{on.type} ({processor_name()})"
+def device_name(device: torch.device) -> str:
+    """Return the model name of a GPU; for other devices the type and the processor: `cpu (PROCESSOR)`."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({processor_name()})"
 
 
-def environment_info(compute: ComputeSettings, on: torch.device) -> dict:
-    """What results and timings say of how they were computed: device, threads, precision, versions."""
+def environment_info(compute: ComputeSettings, device: torch.device) -> dict:
+    """Return how numbers are computed, for results and timings: device, threads, compute settings, versions."""
     return {
-        "device": device_name(on),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         **compute._asdict(),
         "versions": package_versions(),
@@ -129,6 +137,6 @@ def environment_info(compute: ComputeSettings, on: torch.device) -> dict:
 
 
 def package_versions() -> dict[str, str]:
-    """Of Python, this package and those that results depend on."""
+    """Return the versions of Python, of this package and of the packages that results depend on."""
     packages = {name: version(name) for name in ("torch", "torchvision", "hydra-core", "numpy")}
     return {"python": platform.python_version(), "lls": lls.__version__, **packages}

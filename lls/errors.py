@@ -1,4 +1,4 @@
-"""Errors that are shown to the user in one line, and how a script ends."""
+"""Errors that the user sees as one line, and how a script ends."""
 
 import os
 import select
@@ -7,27 +7,30 @@ from collections.abc import Callable
 
 
 class UserError(Exception):
-    """Something the user can put right. The message is one line: what is wrong, and what to do."""
+    """An error that the user can correct. The message is one line: what is wrong, then what to do.
+
+    status: the exit status of the script."""
 
     status = 2
 
 
 class Diverged(UserError):
-    """A run whose numbers are no longer finite."""
+    """A number of a run is not finite any more."""
 
     status = 1
 
 
 def one_line(error: Exception, limit: int | None = None) -> str:
-    """An error's message without its line breaks, at most `limit` characters; the name of its type if it has none."""
+    """Return the message of an error without line breaks, cut to `limit` characters; its type's name if it is empty."""
     return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
 def run_script(main: Callable[[], int | None], stopped: str = "stopped") -> None:
-    """Run the main function of a script, and exit with the status that it returns.
+    """Run the main function of a script and exit with the status that it returns; None is status 0.
 
-    A UserError is printed in one line, and its status is the script's. Ctrl-C prints `stopped` and exits with 130.
-    Where nobody reads the output any more, as after `| head`, the script ends quietly."""
+    - A UserError is printed as one line, and its `status` is the exit status.
+    - Ctrl-C prints `stopped`; the exit status is 130.
+    - If the reader of the output has closed the pipe, as `| head` does, the script ends without an error."""
     try:
         status = main() or 0
         sys.stdout.flush()
@@ -36,7 +39,7 @@ def run_script(main: Callable[[], int | None], stopped: str = "stopped") -> None
         status = error.status
     except BrokenPipeError:
         if _has_reader():
-            raise  # it was another pipe
+            raise  # another pipe broke
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except KeyboardInterrupt:
@@ -46,7 +49,7 @@ def run_script(main: Callable[[], int | None], stopped: str = "stopped") -> None
 
 
 def _has_reader() -> bool:
-    """Whether what is printed still goes to a file, a terminal or a pipe that somebody reads."""
+    """Return whether stdout is a file, a terminal, or a pipe whose reader is still open."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return not any(event & select.POLLERR for _, event in poll.poll(0))

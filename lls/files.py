@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and ones found broken."""
+"""Write files atomically, name them after overrides, and set broken ones aside."""
 
 import os
 import re
@@ -9,14 +9,16 @@ from lls.errors import one_line
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, sync it, and rename it into place.
+    """Call `write` with a temporary path in the same folder, sync the file to disk, and rename it to `path`.
 
-    A process killed at any moment leaves the old file or the new one, never a part of one."""
+    A process that is killed at any moment leaves the old file or the new one, never a part of a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # one for all processes: a killed one's is written over
+    temporary = path.with_name(
+        f".{path.name}.tmp"
+    )  # the same name in each process, which overwrites what a killed one left
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode  # some writers make files that only their owner can read
+        mode = temporary.stat().st_mode  # some writers create files that only their owner can read
         write(temporary)
         temporary.chmod(mode)
         with open(temporary, "rb+") as file:
@@ -28,19 +30,19 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def file_stem(name: str, overrides: Iterable[str]) -> str:
-    """Return a file's name, without its suffix, that says which overrides it was made with: `2-budget-0.05`."""
+    """Return `name` followed by the overrides, as a file name without suffix: `2-budget-0.05`."""
     return "-".join([name, *(re.sub(r"[^\w.]+", "-", text).strip("-") for text in overrides)])
 
 
-def quarantine(path: Path, why: Exception) -> None:
-    """Rename a broken file to `<name>.broken`, and say so in one line: it may be worth a look, but not be trusted."""
-    aside = path.with_name(path.name + ".broken")
-    os.replace(path, aside)
-    print(f"{path} is broken ({one_line(why, 120)}); kept as {aside.name}, starting without it", flush=True)
+def quarantine(path: Path, error: Exception) -> None:
+    """Rename a broken file to `<name>.broken` and print one line about it. The file is never read again."""
+    broken = path.with_name(path.name + ".broken")
+    os.replace(path, broken)
+    print(f"{path} is broken ({one_line(error, 120)}); renamed to {broken.name}, continuing without it", flush=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder can't be opened
+    if os.name == "posix":  # other systems cannot open a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

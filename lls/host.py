@@ -1,4 +1,4 @@
-"""This machine, as far as it can be told without PyTorch, whose import takes longer than a plan."""
+"""Facts about this machine without PyTorch, whose import takes longer than planning the runs of a table."""
 
 import hashlib
 import os
@@ -7,21 +7,22 @@ from pathlib import Path
 
 
 def processor_name() -> str:
-    """The name of the processor, as its maker has it where Linux tells."""
+    """Return the model name of the processor; on systems other than Linux, the name that Python has for it."""
     return next(iter(_values("/proc/cpuinfo", "model name")), platform.processor() or platform.machine())
 
 
 def host_fingerprint() -> str:
-    """Another one on a machine with another processor, number of cores or NVIDIA GPU, or where PyTorch is told to use
-    others of them: 12 hexadecimal digits."""
+    """Return 12 hexadecimal digits that identify the hardware that PyTorch can use.
+
+    They depend on the processor, the number of cores, the NVIDIA GPUs, CUDA_VISIBLE_DEVICES and OMP_NUM_THREADS."""
     gpus = [name for path in Path("/proc/driver/nvidia/gpus").glob("*/information") for name in _values(path, "Model")]
-    told = [os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
-    seen = [processor_name(), os.cpu_count(), sorted(gpus), told]
-    return hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
+    variables = [os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
+    facts = [processor_name(), os.cpu_count(), sorted(gpus), variables]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 def _values(path: str | Path, key: str) -> list[str]:
-    """What a file of Linux's says after `key:`, line by line; nothing where there is no such file."""
+    """Return the values of the lines `key: value` of a file such as /proc/cpuinfo; [] if there is no such file."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:

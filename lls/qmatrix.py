@@ -1,4 +1,4 @@
-"""The learned Q as a file, as a picture, and as a thing to pass on."""
+"""The learned Q: a class with its logits and class names, its file format, and a heatmap of it."""
 
 import json
 from collections.abc import Sequence
@@ -16,43 +16,51 @@ from lls.files import write_atomic
 
 
 class QMatrix(NamedTuple):
-    """Q and where it comes from. `logits`: `[K, K]`, row: true class; softmax each row for the probabilities Q_y."""
+    """The learned matrix Q of a run (Eqs. 4-5). The softmax of row y gives the probabilities Q_y.
+
+    logits: `[K, K]`, float; rows are true classes.
+    classes: the names of the K classes.
+    about: where Q comes from; a run writes dataset, network, method, the keys of the method such as alpha, and run."""
 
     logits: Tensor
     classes: list[str]
-    about: dict[str, str]  # dataset, network, method, alpha, run
+    about: dict[str, str]
 
     def restrict(self, classes: Sequence[str]) -> "QMatrix":
-        """The rows and columns of `classes`, in their order: the softmax is then over them alone (Appendix D).
-        UserError if Q does not know one of them."""
-        at = {name: index for index, name in enumerate(self.classes)}
-        unknown = [name for name in classes if name not in at]
+        """Return the Q of a subset of the classes, in the given order. A row's softmax is over them alone (Appendix D).
+
+        Raises UserError for a class that Q does not have."""
+        positions = {name: index for index, name in enumerate(self.classes)}
+        unknown = [name for name in classes if name not in positions]
         if unknown:
-            shown = f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
-            own = ", ".join(self.classes[:3])
-            raise UserError(f"this Q is of other classes: {len(self.classes)} ({own} ...), and not {shown}")
-        index = torch.tensor([at[name] for name in classes])
+            missing = f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
+            first = ", ".join(self.classes[:3])
+            raise UserError(f"this Q is of other classes: {len(self.classes)} ({first} ...), and not {missing}")
+        index = torch.tensor([positions[name] for name in classes])
         return self._replace(logits=self.logits[index][:, index], classes=list(classes))
 
 
 def save_q(path: Path | str, q: QMatrix) -> None:
-    """Write Q as safetensors: one tensor `q_logits`; class names and `about` as JSON under the one metadata key `q`
-    (safetensors writes several keys in random order, and equal matrices should be equal files)."""
+    """Write Q as a safetensors file with one tensor, `q_logits`.
+
+    Class names and `about` are JSON under the one metadata key `q`. safetensors writes several keys in random order,
+    and equal matrices should give equal files."""
     metadata = {"q": json.dumps({"classes": q.classes, **q.about}, sort_keys=True)}
     tensors = {"q_logits": q.logits.detach().cpu().float().contiguous()}
     write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
 
 
 def load_q(path: Path | str) -> QMatrix:
-    """Read what save_q wrote. OSError, SafetensorError, KeyError or TypeError for a file that is something else."""
+    """Read a file that save_q wrote. Raises OSError, SafetensorError, KeyError or TypeError for any other file."""
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["q"])
         return QMatrix(file.get_tensor("q_logits"), about.pop("classes"), about)
 
 
 def draw_q(path: Path, q: QMatrix) -> None:
-    """A heatmap of softmax(Q) as PNG: true class down, the class its probability goes to across (Figure 3). Values are
-    printed up to 12 classes; names shrink with their number."""
+    """Draw softmax(Q) as a heatmap and save it as PNG: rows are true classes y, columns are classes j (Figure 3).
+
+    Up to 12 classes, the values are printed in the cells. Class names are smaller the more classes there are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -64,13 +72,13 @@ def draw_q(path: Path, q: QMatrix) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     image = axes.imshow(probabilities, cmap="cividis", vmin=0)
-    upright = 90 if k > 12 or max(map(len, q.classes)) > 3 else 0
-    axes.set_xticks(range(k), q.classes, rotation=upright, fontsize=font, parse_math=False)
+    rotation = 90 if k > 12 or max(map(len, q.classes)) > 3 else 0
+    axes.set_xticks(range(k), q.classes, rotation=rotation, fontsize=font, parse_math=False)
     axes.set_yticks(range(k), q.classes, fontsize=font, parse_math=False)
     axes.set_ylabel("true class y")
     axes.set_xlabel("class j")
-    named = [q.about[key] for key in ("dataset", "network", "method") if key in q.about]
-    axes.set_title(" / ".join(named) + (f", α = {q.about['alpha']}" if "alpha" in q.about else ""))
+    title = " / ".join(q.about[key] for key in ("dataset", "network", "method") if key in q.about)
+    axes.set_title(title + (f", α = {q.about['alpha']}" if "alpha" in q.about else ""))
     if k <= 12:
         middle = probabilities.max() / 2
         for (row, column), value in np.ndenumerate(probabilities):

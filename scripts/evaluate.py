@@ -64,7 +64,8 @@ def saved(run: Run) -> Iterator[Saved]:
 def record(run: Run) -> list[str]:
     """Add to a finished run's result.json what it lacks and its weights can tell. Returns the keys that were added."""
     from lls.runs.provenance import commit
-    from lls.runs.schema import VERSION, Result, check_written
+    from lls.runs.schema import VERSION, Result
+    from lls.runs.validation import check_written
     from lls.training.evaluate import predict
     from lls.training.result import measure_logits, save_predictions, timestamp
 

@@ -1,4 +1,4 @@
-"""What the tests share. No test needs a network or a GPU; those marked `gpu` are skipped where there is none."""
+"""Fixtures for all tests. No test needs an internet connection. Tests marked `gpu` are skipped if there is no GPU."""
 
 import os
 import runpy
@@ -8,9 +8,8 @@ from functools import partial
 import pytest
 from paths import ROOT
 
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # so small are the tests' networks that a busy neighbour costs more than a core gains
-)
+# The networks in the tests are so small that a second thread gains less than it costs the other test processes.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_xdist_auto_num_workers():
@@ -29,19 +28,19 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
-    """A data folder of the tests' own; digits is decoded into its cache once."""
+    """Return a data folder that all tests of the process share, so that digits is decoded once."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
 def overrides(data, tmp_path):
-    """Overrides for a run that leaves nothing outside the test's folder."""
+    """Return overrides for a run that writes only to the folder of the test and to the shared data folder."""
     return [f"machine.data={data}", f"machine.output={tmp_path}", "machine.wandb=disabled", "machine.device=cpu"]
 
 
 @pytest.fixture
 def run_script(monkeypatch, capsys):
-    """Run a script in this process: run_script("runs.py", "--output", ...) -> (exit status, stdout, stderr)."""
+    """Return a function that runs a script in this process: run_script("runs.py", *arguments) -> (status, out, err)."""
 
     def run(name, *arguments):
         path = ROOT / name if name == "train.py" else ROOT / "scripts" / name
@@ -60,5 +59,5 @@ def run_script(monkeypatch, capsys):
 
 @pytest.fixture
 def train_py(run_script):
-    """Run train.py's command line in this process: train_py("seed=1", ...) -> (exit status, stdout, stderr)."""
+    """Return a function that runs train.py in this process: train_py("seed=1", ...) -> (status, out, err)."""
     return partial(run_script, "train.py")

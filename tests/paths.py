@@ -1,4 +1,4 @@
-"""Paths of the repository that tests need."""
+"""Paths of the repository that tests use."""
 
 from pathlib import Path
 

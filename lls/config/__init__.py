@@ -1,1 +1,1 @@
-"""Configurations: composed from configs/ by Hydra and checked before anything runs. Nothing here imports torch."""
+"""Configurations: Hydra composes them from configs/, and they are checked before a run starts. Imports no torch."""

@@ -1,4 +1,4 @@
-"""What Hydra composes of the yaml files in configs/, each option once; compose.py checks it."""
+"""Compose the yaml files of configs/ with Hydra, each option once. compose.py checks the result."""
 
 import pickle
 import warnings
@@ -17,7 +17,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lls.errors import UserError, one_line
 
-# configs/hydra/launcher/submitit_slurm.yaml is meant to stand in for the plugin's own of the same name
+# configs/hydra/launcher/submitit_slurm.yaml replaces the file of the same name in the plugin; Hydra warns about it.
 warnings.filterwarnings("ignore", "(?s).*automatic_schema_matching", UserWarning)
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -26,27 +26,27 @@ GROUPS = ("dataset", "network", "method", "augment")
 
 @cache
 def options(group: str) -> tuple[str, ...]:
-    """The options of a config group, sorted: the names of its yaml files."""
+    """Return the options of a config group in alphabetical order: the names of its yaml files."""
     return tuple(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Hydra's reading of overrides. UserError for one that can't be read."""
-    return [_parsed(text) for text in overrides]
+    """Parse overrides such as `seed=1` with Hydra's grammar. Raises UserError for one that cannot be parsed."""
+    return [_parse(text) for text in overrides]
 
 
 @cache
-def _parsed(text: str) -> Override:
+def _parse(text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException:
-        help = "write key=value, and quotes inside where a value has special characters: 'key=\"~/my images\"'"
-        raise UserError(f"{text!r} cannot be read: {help}") from None
+        hint = "write key=value; quote a value with special characters: 'key=\"~/my images\"'"
+        raise UserError(f"{text!r} cannot be read: {hint}") from None
 
 
 def compose_with_hydra(overrides: list[str]) -> DictConfig:
-    """What Hydra itself composes of these overrides. UserError where it refuses them."""
-    running = GlobalHydra.instance().hydra  # of hydra.main, under which a teacher's configuration is composed
+    """Compose overrides with Hydra alone. Raises UserError where Hydra reports an error."""
+    outer = GlobalHydra.instance().hydra  # hydra.main is running when a teacher's configuration is composed
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -54,21 +54,25 @@ def compose_with_hydra(overrides: list[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error)) from None
     finally:
-        GlobalHydra.instance().hydra = running
+        GlobalHydra.instance().hydra = outer
 
 
 def assemble(parsed: list[Override]) -> DictConfig:
-    """What Hydra composes of these overrides, put together from options that it composed once each: a table's hundreds
-    of configurations differ in which options they choose and in a few values. UserError where Hydra refuses them."""
+    """Compose overrides as Hydra does, but from options that Hydra has composed once each.
+
+    A table has hundreds of configurations that differ in their options and in a few values; this is much faster than
+    one call of Hydra for each. Overrides other than `group=option` and `key=value` go to Hydra itself. Raises UserError
+    where Hydra reports an error."""
     choices = {override.key_or_group: override.value() for override in parsed if override.key_or_group in GROUPS}
     values = [override for override in parsed if override.key_or_group not in GROUPS]
-    plain = all(
+    simple = all(
         o.type == OverrideType.CHANGE and o.package is None and not o.key_or_group.startswith("hydra") for o in parsed
     )
-    chosen = _chosen(tuple(choices.items())) if plain and len(choices) + len(values) == len(parsed) else None
-    if chosen is None:
+    distinct = len(choices) + len(values) == len(parsed)
+    pickled = _compose_options(tuple(choices.items())) if simple and distinct else None
+    if pickled is None:
         return compose_with_hydra([override.input_line for override in parsed])
-    cfg = pickle.loads(chosen)
+    cfg = pickle.loads(pickled)
     try:
         for override in values:
             OmegaConf.update(cfg, override.key_or_group, override.value())
@@ -78,41 +82,46 @@ def assemble(parsed: list[Override]) -> DictConfig:
 
 
 @cache
-def _chosen(choices: tuple[tuple[str, str], ...]) -> bytes | None:
-    """The configuration of these options, pickled, which copies it ten times as fast as copy.deepcopy does; None where
-    one of them sets more than its own section, as only data sets should."""
-    own = {group: _section(group, option) for group, option in choices if group != "dataset"}
-    if None in own.values():
+def _compose_options(choices: tuple[tuple[str, str], ...]) -> bytes | None:
+    """Return the configuration of these options, pickled; None if an option other than a data set sets more than its
+    own section. Unpickling copies a configuration ten times as fast as copy.deepcopy."""
+    sections = {group: option_section(group, option) for group, option in choices if group != "dataset"}
+    if None in sections.values():
         return None
-    whole = _tree(*(f"{group}={option}" for group, option in choices if group == "dataset"))
-    cfg = OmegaConf.create(whole | own)
+    dataset = [f"{group}={option}" for group, option in choices if group == "dataset"]
+    cfg = OmegaConf.create(_compose_to_dict(*dataset) | sections)
     OmegaConf.set_struct(cfg, True)
     return pickle.dumps(cfg)
 
 
 @cache
-def _tree(*choice: str) -> dict:
-    """What Hydra composes of an option, or of none: interpolations are still there."""
+def _compose_to_dict(*choice: str) -> dict:
+    """Compose one option, or the defaults, to a dict. Interpolations are not resolved."""
     return OmegaConf.to_container(compose_with_hydra([*choice]), resolve=False)
 
 
 @cache
-def _section(group: str, option: str) -> dict | None:
-    """A group option's own section; None if it sets keys elsewhere too."""
+def option_section(group: str, option: str) -> dict | None:
+    """Return the section that an option sets, such as `method` for `method=ls`; None if it sets other keys too."""
     path = CONFIGS / group / f"{option}.yaml"
     if "# @package" in path.read_text():
         return None
     section = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     if "defaults" not in section:
-        return section  # Hydra would only put it in its place
-    chosen, default = dict(_tree(f"{group}={option}")), dict(_tree())
-    section = chosen.pop(group)
-    default.pop(group)
-    return section if chosen == default else None
+        return section  # Hydra would only move it below the key `group`
+    return changed_section(group, _compose_to_dict(f"{group}={option}"), _compose_to_dict())
+
+
+def changed_section(group: str, cfg: dict, default: dict) -> dict | None:
+    """Return cfg[group] if `cfg` and `default` agree in everything else; None if they do not."""
+    others = [{key: value for key, value in tree.items() if key != group} for tree in (cfg, default)]
+    return cfg[group] if others[0] == others[1] else None
 
 
 def resolve(cfg: DictConfig) -> dict:
-    """As plain dicts, every interpolation replaced by its value; UserError where there is none."""
+    """Return a configuration as plain dicts, with each interpolation replaced by its value.
+
+    Raises UserError where the key that an interpolation names does not exist."""
     try:
         return OmegaConf.to_container(cfg, resolve=True)
     except InterpolationKeyError as error:  # a choice among keys, such as dataset.classes
@@ -122,7 +131,9 @@ def resolve(cfg: DictConfig) -> dict:
 
 
 def flatten(tree: dict, path: str = "") -> dict[str, object]:
-    """{'train': {'lr': 0.1}} -> {'train': {...}, 'train.lr': 0.1}: sections are keys too."""
+    """Flatten nested dicts to dotted keys: {'train': {'lr': 0.1}} -> {'train': {...}, 'train.lr': 0.1}.
+
+    Sections are keys of the result too. `path` is put before each key."""
     flat = {}
     for name, value in tree.items():
         flat[path + name] = value
@@ -132,5 +143,5 @@ def flatten(tree: dict, path: str = "") -> dict[str, object]:
 
 
 def format_value(value: object) -> str:
-    """A value as one would type it."""
+    """Format a value as a user types it on the command line."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -1,5 +1,7 @@
-"""Functions that a yaml names, called with its other keys. A config can name no code outside the module it is looked up
-in."""
+"""Call the function that a yaml names, with the other keys of the yaml as arguments.
+
+A name is looked up in one module, so a configuration cannot run any other code.
+"""
 
 import inspect
 import re
@@ -10,7 +12,9 @@ from lls.errors import UserError
 
 
 def public_function(module: ModuleType, name: str, key: str) -> Callable:
-    """A function defined in `module` under a name without underscore. UserError otherwise."""
+    """Return the function `name`, which `module` defines under a name without underscore.
+
+    `key` is the configuration key that names it. Raises UserError if there is no such function."""
     function = vars(module).get(name)
     if name.startswith("_") or not inspect.isfunction(function) or function.__module__ != module.__name__:
         raise UserError(f"{key}={name}: {module.__name__} has no such function")
@@ -18,15 +22,18 @@ def public_function(module: ModuleType, name: str, key: str) -> Callable:
 
 
 def call(make: Callable, group: str, **keys):
-    takes = inspect.signature(make).parameters
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
-    if unknown := [key for key in keys if key not in takes and not anything]:
-        raise UserError(f"{group}.{unknown[0]}: {make.__module__}.{make.__name__} takes no such argument")
-    required = [name for name, parameter in takes.items() if parameter.default is parameter.empty and name not in keys]
-    if required and not anything:
-        raise UserError(
-            f"{group}.{required[0]}: {make.__module__}.{make.__name__} needs it, and its yaml does not have it"
-        )
+    """Return make(**keys), where `keys` come from a section `group` of the configuration.
+
+    Raises UserError for a key that `make` does not take, a required argument without a key, and a ValueError of
+    `make`, which names the key as in `alpha=2: must be ...`."""
+    parameters = inspect.signature(make).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    function = f"{make.__module__}.{make.__name__}"
+    if unknown := [key for key in keys if key not in parameters and not takes_any]:
+        raise UserError(f"{group}.{unknown[0]}: {function} takes no such argument; remove the key")
+    required = [name for name, p in parameters.items() if p.default is p.empty and name not in keys]
+    if required and not takes_any:
+        raise UserError(f"{group}.{required[0]}: {function} needs it; add the key to the yaml")
     try:
         return make(**keys)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Which values make sense, for the keys that every configuration has; a method's own are judged by its constructor."""
+"""The ranges of values, for the keys that all configurations have. A method's constructor checks the method's keys."""
 
 import math
 import re
@@ -20,6 +20,7 @@ def _null_or(*words: str) -> tuple[Callable[[object], bool], str]:
     return (lambda v: v is None or v in words), "one of " + ", ".join(words) + ", or null"
 
 
+# Key -> a test of the value, and the requirement in words.
 RANGES: dict[str, tuple[Callable[..., bool], str]] = {
     "seed": (lambda v: 0 <= v < 2**63, "0 or more, and below 2^63"),
     "budget": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
@@ -58,46 +59,50 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
 }
 
 
-IN_MEMORY_SIDE = 64  # pixels a side: up to here all images are decoded at once, and kept
-LARGE = ("crop", "resize", "keep_aspect", "resize_first")
+IN_MEMORY_SIDE = 64  # largest image side, in pixels, at which a data set is decoded as a whole and kept in memory
+LARGE = ("crop", "resize", "keep_aspect", "resize_first")  # keys of `dataset` for larger images only
 
 
 def check_ranges(cfg: dict) -> None:
     """Raise UserError for a value of a resolved configuration that is out of range."""
     for key, value in flatten(cfg).items():
-        holds, what = RANGES.get(key, (lambda _: True, ""))
-        if not holds(value):
-            raise UserError(f"{key}={format_value(value)}: must be {what}")
+        is_valid, requirement = RANGES.get(key, (lambda _: True, ""))
+        if not is_valid(value):
+            raise UserError(f"{key}={format_value(value)}: must be {requirement}")
     data, train = cfg["dataset"], cfg["train"]
     if train["nesterov"] and train["momentum"] == 0:
         raise UserError("train.nesterov=true: needs train.momentum above 0")
     for key in ("mean", "std"):
         if len(data[key]) != data["channels"]:
             raise UserError(f"dataset.{key}={data[key]}: needs one number a channel ({data['channels']})")
-    _check_geometry(data, cfg["machine"])
+    _check_image_keys(data, cfg["machine"])
     if data.get("padding_mode") == "reflect" and data["crop_padding"] >= data["size"]:
         raise UserError(
             f"dataset.crop_padding={data['crop_padding']}: reflection needs less than dataset.size={data['size']}"
         )
 
 
-def _check_geometry(data: dict, machine: dict) -> None:
-    """What only large images have, and what of it goes together."""
-    large, given = data["size"] > IN_MEMORY_SIDE, [key for key in LARGE if data[key] is not None]
+def _check_image_keys(data: dict, machine: dict) -> None:
+    """Check the keys that say how images are scaled and cropped, which depend on `dataset.size` and on each other."""
+    large = data["size"] > IN_MEMORY_SIDE
+    large_only = [key for key in LARGE if data[key] is not None]
     if not large and "crop_padding" not in data:
-        raise UserError(f"dataset.size={data['size']}: {data['name']} is read in more than 64x64 only")
-    if given and not large:
+        raise UserError(f"dataset.size={data['size']}: must be above 64, {data['name']} has no smaller images")
+    if large_only and not large:
+        key = large_only[0]
         raise UserError(
-            f"dataset.{given[0]}={format_value(data[given[0]])}: is for images above 64x64; smaller ones are padded by "
+            f"dataset.{key}={format_value(data[key])}: is for images above 64x64; smaller ones are padded by "
             f"dataset.crop_padding and cropped (dataset.size={data['size']})"
         )
     if data["resize"] is not None and data["resize"] < data["size"]:
         raise UserError(f"dataset.resize={data['resize']}: must be at least dataset.size={data['size']}")
-    windows = data["crop"] == "random"
-    if data["resize_first"] is not None and windows:
-        raise UserError("dataset.resize_first=true: goes with crop=random_resized; crop=random always cuts from it")
-    if machine["cache"] and large and not windows and not data["resize_first"]:
+    random_crop = data["crop"] == "random"
+    if data["resize_first"] is not None and random_crop:
         raise UserError(
-            "machine.cache=true: random resized crops are cut from the images as they are; "
-            "dataset.resize_first=true cuts them from scaled ones, which is faster and not quite the same"
+            "dataset.resize_first=true: needs dataset.crop=random_resized; crop=random always cuts from scaled images"
+        )
+    if machine["cache"] and large and not random_crop and not data["resize_first"]:
+        raise UserError(
+            "machine.cache=true: needs dataset.resize_first=true, because random resized crops are cut from unscaled "
+            "images; crops of scaled images are faster to make and slightly different"
         )

@@ -1,1 +1,1 @@
-"""A run: its identity, its folder, and what the files in it hold."""
+"""A run: its id, its folder, and the files in the folder."""

@@ -1,4 +1,4 @@
-"""Runs that are on disk: all of a folder, or the one that a name means."""
+"""Find runs on disk: all runs of an output folder, or the one that a name stands for."""
 
 import subprocess
 from collections.abc import Iterator
@@ -15,31 +15,34 @@ from lls.runs.run import RUNS, Run
 
 
 def all_runs(output: Path) -> Iterator[Run]:
-    """Every run in an output folder, by name."""
+    """Yield the runs in an output folder in the order of their ids."""
     for path in sorted((output / RUNS).glob("*/config.yaml")):
         yield run_in(path.parent)
 
 
 @cache
 def tracked_files(*patterns: str) -> frozenset[str]:
-    """Return the paths that git tracks below the repository's root; none outside a git checkout."""
+    """Return the tracked files that match git's patterns, relative to the repository; none outside a git checkout."""
     command = ["git", "ls-files", "--", *patterns]
     return frozenset(subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True).stdout.splitlines())
 
 
 @cache
 def tracked_ids() -> frozenset[str]:
-    """Return the ids of the runs whose result or failure git tracks; `git add` is enough."""
+    """Return the ids of the runs whose result.json or failed.json git tracks; a staged file counts."""
     files = tracked_files("outputs/runs/*/result.json", "outputs/runs/*/failed.json")
     return frozenset(Path(file).parent.name for file in files)
 
 
 def run_in(folder: Path) -> Run:
-    """The run that a folder holds, wherever it is and whatever it is called."""
+    """Return the run in a folder. The folder may have any path and name.
+
+    Raises UserError if its config.yaml is not a run's configuration."""
     defaults = OmegaConf.load(CONFIGS / "train.yaml")
     try:
         stored = OmegaConf.load(folder / "config.yaml")
-        for section in ("dataset", "machine"):  # keys that came later than the run: nulls, and what is no part of it
+        # A run of an older version lacks keys that were added later. Their defaults do not change its id.
+        for section in ("dataset", "machine"):
             stored[section] = OmegaConf.merge(defaults[section], stored[section])
         run = Run(stored)
     except (YAMLError, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
@@ -50,13 +53,19 @@ def run_in(folder: Path) -> Run:
 
 
 def find_run(name: str, output: Path) -> Run:
-    """The run of a folder, or of the beginning of its id. UserError where there is none, or several."""
+    """Return the run of a folder, of a file in it, or of the beginning of an id.
+
+    Raises UserError if no run or several runs match."""
     folder = Path(name).parent if Path(name).is_file() else Path(name)
     if (folder / "config.yaml").exists():
         return run_in(folder.resolve())
-    found = [run for run in all_runs(output) if run.id.startswith(name)]
-    exact = [run for run in found if run.id == name]
-    if len(exact or found) != 1:
-        several = ": " + ", ".join(run.id for run in found[:5]) if found else " (python scripts/runs.py lists them)"
-        raise UserError(f"{name}: {len(found) or 'no'} runs in {output / RUNS} begin so{several}")
-    return (exact or found)[0]
+    matches = [run for run in all_runs(output) if run.id.startswith(name)]
+    exact = [run for run in matches if run.id == name]
+    if len(exact or matches) != 1:
+        hint = (
+            ": " + ", ".join(run.id for run in matches[:5]) if matches else " (python scripts/runs.py lists the runs)"
+        )
+        raise UserError(
+            f"{name}: {len(matches) or 'no'} runs in {output / RUNS} have an id that begins with this{hint}"
+        )
+    return (exact or matches)[0]

@@ -1,4 +1,4 @@
-"""Runs from overrides, hundreds at a time."""
+"""Runs from overrides, without composing the same configuration twice."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -9,8 +9,9 @@ from lls.runs.run import Run, teacher_run
 
 
 def run_of(overrides: Sequence[str]) -> Run:
-    """The run that `python train.py *overrides` trains; the same object for the same overrides. Raises UserError where
-    that would refuse."""
+    """Return the run that `python train.py *overrides` trains; the same object for the same overrides.
+
+    Raises UserError for overrides that the command would refuse."""
     return _run(tuple(overrides))
 
 
@@ -19,16 +20,16 @@ def _run(overrides: tuple[str, ...]) -> Run:
     return Run(compose(overrides))
 
 
-def distinct_runs(wanted: Iterable[Run]) -> list[Run]:
-    """Each run once, in the order of its first appearance, its teachers before it."""
-    found: dict[Path, Run] = {}
+def distinct_runs(runs: Iterable[Run]) -> list[Run]:
+    """Return each run once, in the order of its first appearance, after its teachers."""
+    distinct: dict[Path, Run] = {}
 
     def add(run: Run) -> None:
-        if run.folder not in found:
+        if run.folder not in distinct:
             if teacher := teacher_run(run):
                 add(teacher)
-            found.setdefault(run.folder, run)
+            distinct.setdefault(run.folder, run)
 
-    for run in wanted:
+    for run in runs:
         add(run)
-    return list(found.values())
+    return list(distinct.values())

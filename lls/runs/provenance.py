@@ -1,4 +1,4 @@
-"""Which code a run was made by: the commit, and a fingerprint of its method's and loss's source."""
+"""The code that trained a run: its git commit, and a fingerprint of the code of the method and its loss."""
 
 import ast
 import hashlib
@@ -8,13 +8,14 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-PARTS = ("lls.methods.", "lls.losses.")  # whose modules belong to a method's code, but for the interface
+PARTS = ("lls.methods.", "lls.losses.")  # the modules that belong to the code of a method
+INTERFACE = "lls.methods.base"  # the same for all methods, so not part of the code of one
 
 
-def commit() -> str | None:
-    """The git commit of this code, with '+' where lls/, configs/ or train.py are not as committed. Where it is no git
-    checkout, the environment variable LLS_COMMIT, or None."""
-    root = PACKAGE.parent
+def commit(root: Path = PACKAGE.parent) -> str | None:
+    """Return the git commit of the checkout at `root`, with '+' if lls/, configs/ or train.py have uncommitted changes.
+
+    If `root` is no git checkout, return the environment variable LLS_COMMIT, or None."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(root), *words]
@@ -31,45 +32,54 @@ def commit() -> str | None:
 
 @cache
 def method_code(name: str) -> str:
-    """Fingerprint of lls/methods/<name>.py and of the methods and losses that it imports: 12 hexadecimal digits.
+    """Return the fingerprint of the code of a method: see `code_fingerprint`."""
+    return code_fingerprint(name)
 
-    It is one of the syntax trees without docstrings and imports, so that neither comments nor formatting nor a file's
-    place change it."""
+
+def code_fingerprint(name: str, package: Path = PACKAGE) -> str:
+    """Return a fingerprint of methods/<name>.py and of the methods and losses that it imports: 12 hexadecimal digits.
+
+    It hashes the syntax trees without docstrings and imports. So comments, formatting and the folder of a file do not
+    change it. package: the folder of the package lls."""
     trees: dict[str, ast.Module] = {}
 
     def add(module: str) -> None:
-        path = PACKAGE.parent / (module.replace(".", "/") + ".py")
-        if module not in trees and module.startswith(PARTS) and module != "lls.methods.base" and path.exists():
+        path = package.parent / (module.replace(".", "/") + ".py")
+        if module not in trees and module.startswith(PARTS) and module != INTERFACE and path.exists():
             trees[module] = ast.parse(path.read_text(encoding="utf-8"))
             for imported in _imports(trees[module]):
                 add(imported)
 
     add(f"lls.methods.{name}")
-    ordered = [_plain(trees[module]) for module in sorted(trees, key=lambda module: module.rpartition(".")[2])]
+    ordered = [_to_lists(trees[module]) for module in sorted(trees, key=lambda module: module.rpartition(".")[2])]
     return hashlib.sha256(repr(ordered).encode()).hexdigest()[:12]
 
 
 def _imports(tree: ast.Module) -> list[str]:
-    """The modules that it may import: of `from a import b`, a and a.b."""
-    found = []
+    """Return the modules that a syntax tree may import; `from a import b` gives a and a.b."""
+    modules = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
+            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return modules
 
 
-def _plain(node: object) -> object:
-    """A syntax tree as nested lists, without docstrings, imports and empty fields, which differ between Pythons."""
+def _to_lists(node: object) -> object:
+    """Convert a syntax tree to nested lists, without docstrings and imports.
+
+    Empty fields are dropped because they differ between versions of Python."""
     if isinstance(node, list):
-        return [_plain(part) for part in node if not _left_out(part)]
+        return [_to_lists(part) for part in node if not _is_ignored(part)]
     if not isinstance(node, ast.AST):
         return node
     fields = [(name, value) for name, value in ast.iter_fields(node) if name != "ctx" and value not in (None, [])]
-    return [type(node).__name__, *([name, _plain(value)] for name, value in fields)]
+    return [type(node).__name__, *([name, _to_lists(value)] for name, value in fields)]
 
 
-def _left_out(node: object) -> bool:
-    string = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return string or isinstance(node, ast.Import | ast.ImportFrom)
+def _is_ignored(node: object) -> bool:
+    docstring = (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
+    return docstring or isinstance(node, ast.Import | ast.ImportFrom)

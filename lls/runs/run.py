@@ -1,20 +1,19 @@
-"""Runs: identity, folder, and what is in it.
+"""A run: one configuration and its folder.
 
     outputs/runs/<dataset>-<network>-<method>-s<seed>-<8 hex>/
-        config.yaml     the configuration, resolved                                           tracked by git
-        metrics.jsonl   one row an epoch: the record, of which W&B gets a copy                 tracked
-        result.json     written last, whole: it marks the run as done (lls/runs/schema.py)          tracked
-        failed.json     in place of it, where the numbers stopped being finite                 tracked
-        q.safetensors   the learned Q, if the method has one; q.png is its picture             tracked
-        confusion.csv   test images by true class (down) and predicted class (across)         tracked
-        predictions.npz logits (float16), labels and class names of the test images
-        last.pt         network, method, optimizer, random state and rows after the last epoch
+        config.yaml      the resolved configuration (git)
+        metrics.jsonl    one row per epoch; W&B gets a copy (git)
+        result.json      the result; written last, it marks the run as done (git)
+        failed.json      written instead of result.json when a number is not finite any more (git)
+        q.safetensors    the learned Q, if the method has one; q.png is a heatmap of it (git)
+        confusion.csv    counts of test images; rows are true classes, columns predicted classes (git)
+        predictions.npz  logits (float16), labels and class names of the test images
+        last.pt          network, method, optimizer, random state and rows after the last epoch
 
-The eight digits are a hash of everything that decides the result, so the same command finds the same folder. Nothing
-here imports torch.
+git tracks the files marked (git). lls/runs/schema.py lists the keys and units of the JSON files. The eight digits are a
+hash of everything that decides the result, so the same command finds the same folder. This module imports no torch.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from functools import cached_property
@@ -23,25 +22,26 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config.assemble import GROUPS, format_value, parse_overrides
-from lls.config.compose import compose
 from lls.errors import UserError
 from lls.files import quarantine, write_atomic
-from lls.runs.schema import Failed, Result, check, check_result, check_written
+from lls.runs.identity import identity
+from lls.runs.schema import Failed, Result, check_result
+from lls.runs.teacher import teacher_config
+from lls.runs.validation import check, check_written
 
-RUNS = "runs"
-TEACHER_INPUT_KEYS = ("name", "channels", "size", "mean", "std")  # what a network's images are like
+RUNS = "runs"  # the folder of the runs in machine.output
 
 
 class Busy(UserError):
-    """A run that another process is training."""
+    """Another process is training the run."""
 
     status = 75  # EX_TEMPFAIL
 
 
 class Run:
-    """One configuration and the folder it lives in. teacher: the run that teaches it, where that is known already;
-    else `teacher_run` composes it."""
+    """One configuration and its folder.
+
+    teacher: the run of the teacher, if the caller has it; else `teacher_run` composes it."""
 
     def __init__(self, cfg: DictConfig, teacher: "Run | None" = None):
         self.cfg = cfg
@@ -51,14 +51,16 @@ class Run:
 
     @property
     def result(self) -> Result | None:
-        """result.json, or None while the run is not done. Of version 1 keys may be missing. UserError, which names the
-        key, where it is no result."""
+        """The content of result.json; None while the run is not done. A result of version 1 may lack keys.
+
+        Raises UserError, which names the key, for a file that does not match the schema."""
         return self._read("result.json", check_result)
 
     @property
     def failed(self) -> Failed | None:
-        """failed.json, or None if the run has not diverged. A result counts for more: a finished run can only diverge
-        when it is trained again for weights that are lost."""
+        """The content of failed.json; None if the run has not diverged. A run with a result has not diverged.
+
+        Raises UserError, which names the key, for a file that does not match the schema."""
         return None if self.has("result.json") else self._read("failed.json", lambda data: check(data, Failed))
 
     def _read(self, name: str, check_data: Callable[[object], None]) -> dict | None:
@@ -78,12 +80,13 @@ class Run:
 
     @property
     def epochs_done(self) -> int:
+        """The number of rows in metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
         return path.read_text().count("\n") if path.exists() else 0
 
     @cached_property
     def lock(self) -> FileLock:
-        """Held by the one process that trains the run."""
+        """The lock that a process holds while it trains the run. Raises UserError if the folder cannot be created."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -92,7 +95,7 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Whether a process is training it now."""
+        """Whether a process is training the run now."""
         if not (self.folder / ".lock").exists():
             return False
         try:
@@ -103,37 +106,39 @@ class Run:
 
     @property
     def started(self) -> bool:
+        """Whether training has begun: the folder holds config.yaml."""
         return (self.folder / "config.yaml").exists()
 
     @property
     def ended(self) -> bool:
-        """Whether it is done or has diverged."""
+        """Whether the run is done or has diverged."""
         return self.has("result.json") or self.has("failed.json")
 
     def has(self, name: str | None) -> bool:
-        """Whether the folder holds this file; True for None."""
+        """Return whether the folder holds this file; True for None."""
         return name is None or (self.folder / name).exists()
 
     def remove_if_empty(self) -> None:
-        """Remove a folder that holds nothing but its lock."""
+        """Remove the folder if it holds nothing but the lock file."""
         if not self.started and self.folder.is_dir() and [path.name for path in self.folder.iterdir()] == [".lock"]:
             (self.folder / ".lock").unlink()
             self.folder.rmdir()
 
     def write_config(self) -> None:
+        """Write config.yaml, with machine.again=false."""
         cfg = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=True))
-        cfg.machine.again = False  # it was for this once
+        cfg.machine.again = False  # it holds for one command, not for the run
         text = OmegaConf.to_yaml(cfg)
         write_atomic(self.folder / "config.yaml", lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def finish(self, result: Result) -> None:
-        """Write result.json, whole: from here on the run is done. ValueError where it is not as its schema says."""
+        """Write result.json, which marks the run as done. Raises ValueError if `result` does not match the schema."""
         check_written(result, Result)
         self._write("result.json", result)
         (self.folder / "failed.json").unlink(missing_ok=True)
 
     def fail(self, failed: Failed) -> None:
-        """Write failed.json: from here on the run has diverged. A run that has its result keeps it instead."""
+        """Write failed.json, which marks the run as diverged, unless the run has a result."""
         check_written(failed, Failed)
         if not self.has("result.json"):
             self._write("failed.json", failed)
@@ -143,33 +148,18 @@ class Run:
         write_atomic(self.folder / name, lambda temporary: temporary.write_text(text))
 
     def remove_outputs(self) -> None:
-        """Remove what training left, so that the run begins anew."""
-        left = (
-            "last.pt",
-            "metrics.jsonl",
-            "predictions.npz",
-            "confusion.csv",
-            "q.safetensors",
-            "q.png",
-            "clusters.json",
-        )
-        for name in (*left, "failed.json", "result.json"):  # the marks last: killed before, all is removed again
+        """Remove all files that training wrote but config.yaml, so that the run starts again."""
+        outputs = ["last.pt", "metrics.jsonl", "predictions.npz", "confusion.csv", "q.safetensors", "q.png"]
+        marks = [
+            "failed.json",
+            "result.json",
+        ]  # removed last: if this process is killed, the next call removes the rest
+        for name in (*outputs, "clusters.json", *marks):
             (self.folder / name).unlink(missing_ok=True)
 
 
-def identity(cfg: DictConfig) -> str:
-    """<dataset>-<network>-<method>-s<seed>-<8 hex>. The hash is over the resolved configuration without `machine`: keys
-    sorted, numbers as floats, nulls dropped, so that a new optional key leaves the old runs where they are."""
-    science = OmegaConf.to_container(cfg, resolve=True)
-    science.pop("machine")
-    if science["dataset"].get("root") is not None:  # one folder is one data set, however its path is written
-        science["dataset"]["root"] = str(Path(str(science["dataset"]["root"])).expanduser().resolve())
-    digest = hashlib.sha256(json.dumps(_canonical(science), sort_keys=True).encode()).hexdigest()
-    return f"{cfg.dataset.name}-{cfg.network.name}-{cfg.method.name}-s{cfg.seed}-{digest[:8]}"
-
-
 def teacher_run(run: Run) -> Run | None:
-    """The run that has to be finished before this one can be trained: its teacher."""
+    """Return the run of the teacher, which must be done before `run` can be trained; None if `run` needs none."""
     method = run.cfg.method
     if "teacher" not in method or method.get("q") is not None:
         return None
@@ -179,58 +169,16 @@ def teacher_run(run: Run) -> Run | None:
 
 
 def teacher_artifact(student: Run) -> str:
-    """The file of its teacher's folder that a student needs."""
+    """Return the name of the file that a student needs from the folder of its teacher."""
     return "q.safetensors" if "q" in student.cfg.method else "last.pt"
 
 
 def serialize(run: Run) -> list[str]:
-    """A run and its teachers as texts from which `deserialize` makes them, whatever has become of configs/ by then."""
+    """Return the configurations of a run and its teachers as yaml texts, which do not depend on configs/ any more."""
     teacher = teacher_run(run)
     return [OmegaConf.to_yaml(run.cfg, resolve=True), *(serialize(teacher) if teacher else [])]
 
 
 def deserialize(texts: list[str]) -> Run:
+    """Return the run that `serialize` wrote, with its teachers."""
     return Run(OmegaConf.create(texts[0]), deserialize(texts[1:]) if texts[1:] else None)
-
-
-def teacher_config(cfg: DictConfig) -> DictConfig:
-    """The configuration of the teacher that `cfg.method.teacher` names: the student's own but for network, method,
-    subset, seed, budget and `overrides`. A teacher of the student's own kind of network has that network's keys too.
-    UserError where there is no such teacher."""
-    wanted = cfg.method.teacher
-    overrides = [f"dataset={cfg.dataset.name}", f"network={wanted.network}", f"method={wanted.method}"]
-    if wanted.network == cfg.network.name:
-        decided = ("name", "family")
-        keys = [k for k in cfg.network if k not in decided and not OmegaConf.is_interpolation(cfg.network, k)]
-        overrides += [f"network.{key}={_quoted(cfg.network[key])}" for key in keys]
-    overrides += wanted.overrides
-    try:
-        teacher, plain = compose(overrides), OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    except UserError as error:
-        raise UserError(f"method.teacher: {error}") from None
-    own = parse_overrides(list(wanted.overrides))
-    for section in {"dataset", "train", "augment", "machine"} - {override.key_or_group for override in own}:
-        teacher[section] = plain[section]
-    teacher.machine.again = False  # of a student's teacher nothing was said
-    teacher.seed, teacher.budget, teacher.dataset.subset = wanted.seed, wanted.budget, wanted.subset
-    for override in own:
-        if override.key_or_group not in GROUPS:
-            OmegaConf.update(teacher, override.key_or_group, override.value())
-    for key in [] if "q" in cfg.method else TEACHER_INPUT_KEYS:  # a Q is no network, and goes by the classes' names
-        if teacher.dataset[key] != cfg.dataset[key]:
-            theirs, ours = format_value(teacher.dataset[key]), format_value(cfg.dataset[key])
-            raise UserError(f"method.teacher: dataset.{key}={theirs}: it is shown its student's images, of {ours}")
-    return teacher
-
-
-def _quoted(value: object) -> str:
-    """A value as Hydra reads it back, whatever is in a text."""
-    return "'" + value.replace("'", "\\'") + "'" if isinstance(value, str) else format_value(value)
-
-
-def _canonical(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _canonical(v) for key, v in value.items() if v is not None}
-    if isinstance(value, list):
-        return [_canonical(v) for v in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

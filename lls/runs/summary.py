@@ -1,17 +1,12 @@
-"""What a run has ended with, in words."""
-
-from typing import TYPE_CHECKING
+"""One-line texts about the result or the failure of a run."""
 
 from lls.runs.schema import NOT_RECORDED, Failed, Result
-
-if TYPE_CHECKING:
-    pass
 
 TRAIN_AGAIN = "machine.again=true trains it again"
 
 
 def result_summary(result: Result) -> str:
-    """What a run has reached, and in what time."""
+    """Return `top-1 ... % after ... epochs (best ... %), ... s, ... images/s`, with the budget of a short run."""
     budget = "" if result.get("budget", 1) == 1 else f" at budget {result['budget']:g}"
     epochs = format_measure(result, "epochs", "d")
     return (
@@ -22,12 +17,12 @@ def result_summary(result: Result) -> str:
 
 
 def format_measure(result: Result, key: str, form: str, unit: str = "") -> str:
-    """A number of a result as text, or that it was not recorded."""
+    """Return a number of a result with its unit, or "not recorded" if the result lacks it."""
     return f"{result[key]:{form}}{unit}" if key in result else NOT_RECORDED
 
 
 def failure_summary(failed: Failed) -> str:
-    """`loss was nan in epoch 1, step 3, at lr 1e+06`."""
+    """Return `loss was nan in epoch 1, step 3, at lr 1e+06 (commit ...)`."""
     return (
         f"{failed['measure']} was {failed['loss'] if failed['measure'] == 'loss' else 'not finite'} in epoch "
         f"{failed['epoch']}, step {failed['step']}, at lr {failed['lr']:g} (commit {failed['commit']})"

@@ -19,8 +19,9 @@ from lls.networks.models import Network
 from lls.networks.pretrained import load_pretrained
 from lls.runs.provenance import commit
 from lls.runs.run import Run
-from lls.runs.schema import Row, check_written
+from lls.runs.schema import Row
 from lls.runs.summary import failure_summary
+from lls.runs.validation import check_written
 from lls.training.build import build_augmentation, build_method, build_network, build_step
 from lls.training.checkpoint import Saver, collect_state, resume, save
 from lls.training.evaluate import evaluate
