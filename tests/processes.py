@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from lls.launch.queue import log_path
@@ -41,9 +42,8 @@ def call_when(condition, action):
     """Call `action()` from a thread as soon as `condition()` holds, at the latest after 60 seconds."""
 
     def wait():
-        start = time.monotonic()
-        while not condition() and time.monotonic() - start < 60:
-            time.sleep(0.01)
+        with suppress(AssertionError):
+            wait_until(condition)
         action()
 
     threading.Thread(target=wait, daemon=True).start()

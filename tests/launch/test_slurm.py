@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import shutil
 import signal
 import subprocess
@@ -13,21 +12,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
+from processes import before_checkpoint, call_when, comparable_result
 
 from lls.config.assemble import CONFIGS
 from lls.config.compose import compose
 from lls.data.streaming import StreamedTest
 from lls.errors import UserError
-from lls.launch.queue import log_path
+from lls.launch.queue import log_path, missing_tasks
 from lls.launch.start import train_missing
 from lls.runs.run import Run, teacher_run
-from lls.training import checkpoint, loop
 
 submitit = pytest.importorskip("submitit")
-from lls.launch import slurm  # noqa: E402 - after the line above
+from lls.launch.slurm import Job, launcher_settings, queued_jobs, run_on_slurm  # noqa: E402 - after the line above
 
-ROOT = Path(__file__).resolve().parent.parent
-NODE = ROOT / "tests" / "slurm" / "start.sh"
+START_SLURM = Path(__file__).parent / "start_slurm.sh"
 SHORT = ["train.epochs=6", "train.milestones=[]"]
 SETTINGS = ["gpus_per_node=null", "cpus_per_task=1", "mem_gb=null", "timeout_min=10", "signal_delay_s=110"]
 SETTINGS = [f"hydra.launcher.{setting}" for setting in SETTINGS]
@@ -40,192 +39,167 @@ def node(tmp_path_factory):
     if not all(shutil.which(daemon, path=path) for daemon in ("slurmctld", "slurmd", "munged", "srun")):
         pytest.skip("SLURM is not installed (apt-get install slurm-wlm munge)")
     folder = tmp_path_factory.mktemp("slurm")
-    subprocess.run([NODE, folder], check=True, timeout=60)
+    subprocess.run([START_SLURM, folder], check=True, timeout=60)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SLURM_CONF", str(folder / "slurm.conf"))
-        patched.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
-        patched.setattr(slurm, "LOOK_AGAIN", 0.5)
-        patched.setattr(slurm, "ACCOUNTING_TIMEOUT_SECONDS", 3)
+        patched.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "launch"))))
         yield
-        slurm_says("scancel", "--user", str(os.getuid()))
-        while slurm.queued_jobs():
+        slurm_command("scancel", "--user", str(os.getuid()))
+        while queued_jobs():
             time.sleep(0.5)
-        subprocess.run([NODE, folder, "stop"], check=True)
+        subprocess.run([START_SLURM, folder, "stop"], check=True)
 
 
 @pytest.fixture
-def run_of(overrides):
+def make_run(overrides):
     return lambda *more: Run(compose([*SHORT, *overrides, *more]))
 
 
-def slurm_says(*command):
+def slurm_command(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
 
 
 @pytest.fixture
-def at_once(node):
-    """SLURM leaves a job that is queued again alone for two minutes: here it does not."""
+def immediate_requeue(node):
+    """SLURM starts a job that is queued again only after two minutes. With this fixture it starts at once."""
     stop = threading.Event()
 
-    def hurry():
+    def start_requeued_jobs():
         while not stop.wait(0.5):
-            for line in slurm_says("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i %r"):
+            for line in slurm_command("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i %r"):
                 if line.endswith(" BeginTime"):
-                    slurm_says("scontrol", "update", f"JobId={line.split()[0]}", "StartTime=now")
+                    slurm_command("scontrol", "update", f"JobId={line.split()[0]}", "StartTime=now")
 
-    thread = threading.Thread(target=hurry)
+    thread = threading.Thread(target=start_requeued_jobs)
     thread.start()
     yield
     stop.set()
     thread.join()
 
 
-def numbers(run):
-    unsteady = ("seconds", "images_per_second", "finished", "commit")
-    return {key: value for key, value in run.result.items() if key not in unsteady}
+class InterruptedJob(Job):
+    """A job whose teacher run gets SLURM's time-limit signal after three epochs. With seed 2 it is killed instead."""
 
-
-class Odd(slurm.Job):
-    """A job that SLURM tells its time is over when a teacher has done three epochs; with another seed, it is killed."""
+    def __init__(self, task):
+        super().__init__(task)
+        self.seed, self.is_teacher = task.run.cfg.seed, teacher_run(task.run) is None
 
     def __call__(self):
-        def odd(run, state):
-            checkpoint.save(run, state)
-            if run.cfg.seed == 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if run.teacher is None and len(state["rows"]) == 3 and "SLURM_RESTART_COUNT" not in os.environ:
-                paths, dataset = [CONFIGS / "train.yaml"], compose(["dataset=tinyimagenet"]).dataset
-                on = {"seed": 0, "workers": 1, "store": None, "device": torch.device("cpu")}
-                told_too = StreamedTest(paths, torch.zeros(1), dataset, **on)  # its worker, which is forked
-                with pytest.raises(UserError):
-                    next(iter(told_too))
-                # As SLURM does by itself, but at its next look at the clock only, half a minute later.
-                slurm_says(
-                    "scancel", "--signal=USR2", "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
-                )
-                time.sleep(600)
-
-        loop.save = odd
+        before_checkpoint(self.interrupt)
         super().__call__()
 
+    def interrupt(self, number):
+        if self.seed == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.is_teacher and number == 4 and "SLURM_RESTART_COUNT" not in os.environ:
+            paths, dataset = [CONFIGS / "train.yaml"], compose(["dataset=tinyimagenet"]).dataset
+            keys = {"seed": 0, "workers": 1, "store": None, "device": torch.device("cpu")}
+            loader = StreamedTest(paths, torch.zeros(1), dataset, **keys)  # its forked worker gets the signal, too
+            with pytest.raises(UserError):
+                next(iter(loader))
+            # SLURM sends the signal by itself, but only when it checks the time limits, half a minute later.
+            slurm_command("scancel", "--signal=USR2", "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ))
+            time.sleep(600)
 
-def test_a_job_whose_time_is_over_is_queued_again_and_ends_as_one_unbroken(run_of, at_once, monkeypatch, tmp_path):
-    """It is a teacher, and its student waits. Another job is killed, which costs it and its student."""
-    monkeypatch.setattr(slurm, "Job", Odd)
-    student, killed, orphan = run_of("method=lls_st", "seed=1"), run_of("seed=2"), run_of("method=lls_st", "seed=2")
-    failures = train_missing([student, killed, orphan], launcher="slurm", settings=SETTINGS)
+
+def test_a_job_at_its_time_limit_is_queued_again_and_gives_the_same_result(
+    make_run, immediate_requeue, monkeypatch, tmp_path
+):
+    """The job is a teacher's, and its student waits. Another job is killed: it and its student fail."""
+    student, killed, orphan = (
+        make_run("method=lls_st", "seed=1"),
+        make_run("seed=2"),
+        make_run("method=lls_st", "seed=2"),
+    )
+    tasks, failures = missing_tasks([student, killed, orphan])
+    failures += run_on_slurm(tasks, None, SETTINGS, job_type=InterruptedJob, poll_seconds=0.5, result_timeout=3)
     teacher = teacher_run(student)
     assert [(failure.run.id, failure.status) for failure in failures] == [
-        (killed.id, "its job is over"),
+        (killed.id, "its job ended without a result"),
         (orphan.id, "not started"),
     ]
     assert "Killed" in failures[0].last_lines[-1]
     lines = log_path(teacher).read_text()
     assert lines.count(f"  {teacher.id}, process ") == 2
     assert "this job is timed-out" in lines
-    # The worker that was told too does not answer. Not asked: what submitit says once the job is queued again, for
-    # SLURM may have ended it by then.
+    # The worker process ignores the signal. What submitit prints after it has queued the job again is not checked:
+    # SLURM may have ended the process by then.
     assert lines.count("Calling checkpoint method") == 1
     assert "6 epochs on cpu, 3 of them done" in lines
     submission = next((Path(teacher.cfg.machine.output) / "slurm").glob("*/*_submission.sh"))
     assert "#SBATCH --signal=USR2@110" in submission.read_text().splitlines()
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    straight = run_of("method=lls_st", "seed=1", f"machine.output={tmp_path}/straight")
-    assert train_missing([straight]) == []
-    for broken, unbroken in ((teacher, teacher_run(straight)), (student, straight)):
-        assert numbers(broken) == numbers(unbroken)
+    uninterrupted = make_run("method=lls_st", "seed=1", f"machine.output={tmp_path}/uninterrupted")
+    assert train_missing([uninterrupted]) == []
+    for interrupted, other in ((teacher, teacher_run(uninterrupted)), (student, uninterrupted)):
+        assert comparable_result(interrupted) == comparable_result(other)
 
 
-def test_the_launcher_of_hydra(run_of, overrides, at_once):
-    """Two jobs: one is told that its time is over and goes on, one diverges, which the exit status says."""
-    line = ["train.epochs=40", "train.milestones=[]", *overrides]
-    words = [
-        "-m",
-        "hydra/launcher=submitit_slurm",
-        *SETTINGS,
-        "hydra.launcher.array_parallelism=1",
-        *line,
-        "train.lr=0.05,1e38",
-    ]
-    run = Run(compose([*line, "train.lr=0.05"]))
+def test_hydras_launcher(make_run, overrides, immediate_requeue):
+    """Of two jobs, one gets the time-limit signal and resumes. The other diverges, and the exit status is 1."""
+    words = ["train.epochs=40", "train.milestones=[]", *overrides]
+    command = ["-m", "hydra/launcher=submitit_slurm", *SETTINGS, "hydra.launcher.array_parallelism=1"]
+    run = Run(compose([*words, "train.lr=0.05"]))
     launcher = subprocess.Popen(
-        [sys.executable, ROOT / "train.py", *words],
+        [sys.executable, ROOT / "train.py", *command, *words, "train.lr=0.05,1e38"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    begun = time.monotonic()
+    start = time.monotonic()
     while run.epochs_done < 2:
         assert launcher.poll() is None, launcher.communicate()[0]
-        assert time.monotonic() - begun < 120
+        assert time.monotonic() - start < 120
         time.sleep(0.05)
-    (job,) = (job for job, state in slurm.queued_jobs().items() if state == "RUNNING")
-    slurm_says("scancel", "--signal=USR2", job)
-    told = launcher.communicate(timeout=200)[0]
-    assert launcher.returncode == 1, told
-    assert "loss was nan in epoch 1" in told
-    assert "automatic_schema_matching" not in told
+    (job,) = (job for job, state in queued_jobs().items() if state == "RUNNING")
+    slurm_command("scancel", "--signal=USR2", job)
+    output = launcher.communicate(timeout=200)[0]
+    assert launcher.returncode == 1, output
+    assert "loss was nan in epoch 1" in output
+    assert "automatic_schema_matching" not in output
     assert run.result["epochs"] == 40
     (log,) = (Path(run.cfg.machine.output) / "slurm").glob(f"{job}/*_log.out")
     assert re.search(r"40 epochs on cpu, \d+ of them done", log.read_text())
 
 
-@pytest.fixture
-def tables_py(overrides, monkeypatch):
-    """Run one cell of Table 3 by scripts/tables.py: its exit status."""
+def test_ctrl_c_leaves_the_jobs_and_the_same_command_watches_them(run_script, overrides, node, tmp_path):
+    """One cell of Table 3 by scripts/tables.py, from the command line to the rendered cell."""
     small = ["columns=FMNIST", "rows=LLS", "seeds=0", "dataset=digits", "network=lenet", *SHORT, *overrides]
     words = ["run", "3", *small, *SETTINGS, "--launcher=slurm", "--wandb=disabled"]
 
-    def run():
-        monkeypatch.setattr(sys, "argv", ["tables.py", *words])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / "scripts" / "tables.py"), run_name="__main__")
-        return ended.value.code
-
-    return run
-
-
-def test_ctrl_c_leaves_the_jobs_and_the_same_call_watches_them(tables_py, node, tmp_path, monkeypatch, capsys):
-    """Here it is scripts/tables.py, from the command line to the rendered cell."""
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    before = slurm.queued_jobs().keys()
-    with monkeypatch.context() as patched:
-        patched.setattr(slurm, "_watch", interrupted)
-        assert tables_py() == 130
-    (job,) = slurm.queued_jobs().keys() - before
+    before = queued_jobs().keys()
+    call_when(lambda: [*tmp_path.glob("logs/*.job")], lambda: os.kill(os.getpid(), signal.SIGINT))
+    status, output, _ = run_script("tables.py", *words)
+    assert status == 130
+    (job,) = queued_jobs().keys() - before
     number = job.partition("_")[0]
-    assert capsys.readouterr().out.startswith(
+    assert output.startswith(
         f"submitted 1 runs as job {number}\n"
-        f"the jobs go on: the same command watches them, scancel {number} ends them\n{tmp_path}"
+        f"the jobs continue: repeat the command to watch them, or cancel them by scancel {number}\n{tmp_path}"
     )
     (rendered,) = (tmp_path / "tables").glob("3-*.md")
     assert "| LLS | · / – |" in rendered.read_text()
 
-    assert tables_py() == 0
-    assert "submitted" not in capsys.readouterr().out
+    status, output, _ = run_script("tables.py", *words)
+    assert status == 0
+    assert "submitted" not in output
     assert re.search(r"\| LLS \| \d\d\.\d\d \(1/1\) / – \|", rendered.read_text())
     (log,) = (tmp_path / "logs").glob("*.txt")
     assert log.read_text().count(", process ") == 1
 
 
-# -- without a SLURM ---------------------------------------------------------------------------------------------------
-
-
-def test_settings():
-    known = slurm.launcher_settings(["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=5"])
-    assert (known["partition"], known["timeout_min"], known["max_num_timeout"]) == ("gpu", 5, 100)
+def test_launcher_settings():
+    settings = launcher_settings(["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=5"])
+    assert (settings["partition"], settings["timeout_min"], settings["max_num_timeout"]) == ("gpu", 5, 100)
     with pytest.raises(UserError, match=r"no such key: hydra.launcher.partitoin; did you mean 'partition'\?"):
-        slurm.launcher_settings(["hydra.launcher.partitoin=gpu"])
+        launcher_settings(["hydra.launcher.partitoin=gpu"])
 
 
-def test_no_slurm_here(run_of, monkeypatch, tmp_path):
+def test_mistakes_where_slurm_is_not_installed(make_run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="there is no SLURM here: squeue is not found"):
-        train_missing([run_of()], launcher="slurm")
-    with pytest.raises(UserError, match="a time limit is for this machine"):
-        train_missing([run_of()], launcher="slurm", time_limit=5)
+        train_missing([make_run()], launcher="slurm")
+    with pytest.raises(UserError, match="--time-limit is for this machine only"):
+        train_missing([make_run()], launcher="slurm", time_limit=5)

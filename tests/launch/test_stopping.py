@@ -37,7 +37,7 @@ def make_run(overrides):
 
 @pytest.fixture
 def start_launcher(overrides, tmp_path):
-    """Start train_missing in a process of its own: start_launcher(jobs, overrides of a run, ..., **Popen's keywords)."""
+    """Start train_missing in another process: start_launcher(jobs, overrides of a run, ..., **keywords of Popen)."""
     script = tmp_path / "launcher.py"
     script.write_text(
         "import sys\nfrom lls.config.compose import compose\nfrom lls.launch.start import train_missing\n"
@@ -153,9 +153,9 @@ def test_two_launchers_share_a_folder(make_run, start_launcher):
     runs = [make_run(*more) for more in overrides]
     teachers = [teacher_run(run) for run in runs]
     other = start_launcher(1, *overrides)
-    wait_until(lambda: any(count_starts(teacher) for teacher in teachers))
+    wait_until(lambda: any(count_starts(teacher) for teacher in teachers), timeout=120)
     assert train_missing(runs, jobs=1) == []
-    assert other.wait(60) == 0
+    assert other.wait(120) == 0
     for run in (*runs, *teachers):
         assert run.result
         assert log_path(run).read_text().count("epoch 1/1") == 1
