@@ -1,1 +1,1 @@
-"""Many runs at once: which are missing, in which order, as processes of this machine or as SLURM jobs."""
+"""Train many runs: find the missing ones, teachers first, and start them as local processes or as SLURM jobs."""

@@ -1,4 +1,4 @@
-"""What of a list of runs is still to be trained, and what has become of it."""
+"""The runs that are still to be trained, and the state of each while they are trained."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import filterfalse
@@ -11,7 +11,7 @@ from lls.runs.run import Run, teacher_artifact, teacher_run
 
 
 class Task(NamedTuple):
-    """A run to be trained. artifacts: the files that its students, or a figure, need of it."""
+    """A run to be trained. artifacts: files of its folder that its students or a figure need."""
 
     run: Run
     artifacts: set[str]
@@ -22,12 +22,12 @@ class Task(NamedTuple):
 
     @property
     def missing_artifact(self) -> str | None:
-        """A file that is needed of a run that has its result but not that: weights are not tracked."""
+        """A needed file that a finished run lacks, or None. Git does not track weights, so a clone lacks them."""
         return None if self.run.result is None else min(filterfalse(self.run.has, self.artifacts), default=None)
 
 
 class Failure(NamedTuple):
-    """A run that is not done. status: the exit status of its process, or in words why there is none."""
+    """A run that failed. status: the exit status of its process, or a reason in words."""
 
     run: Run
     status: int | str
@@ -41,8 +41,10 @@ class Failure(NamedTuple):
 def missing_tasks(
     runs: Sequence[Run], files: Mapping[str, Iterable[str]] | None = None
 ) -> tuple[list[Task], list[Failure]]:
-    """What of `runs` and their teachers is not done, teachers first, and the runs whose teacher can't be had. A run
-    that has diverged is not trained again. files: by a run's id, those of its folder without which it is not done."""
+    """Return the tasks of all runs and teachers that are not done, and a failure for each run without a usable teacher.
+
+    Teachers come first. A run that has diverged is not trained again. files: by run id, the files that a finished run
+    must have."""
     tasks: dict[Path, Task] = {}
     failures = []
 
@@ -53,7 +55,7 @@ def missing_tasks(
             return
         if teacher := teacher_run(run):
             if teacher.failed:
-                raise UserError(f"its teacher {teacher.id} has diverged")
+                raise UserError(f"its teacher {teacher.id} has diverged; choose other settings for the teacher")
             add(teacher, {teacher_artifact(run)})
         tasks[run.folder] = task
 
@@ -62,12 +64,12 @@ def missing_tasks(
             add(run, set((files or {}).get(run.id, ())))
         except UserError as error:
             failures.append(Failure(run, error.status, [f"error: {error}"]))
-    taught = {teacher.folder for task in tasks.values() if (teacher := teacher_run(task.run))}
-    return sorted(tasks.values(), key=lambda task: task.run.folder not in taught), failures
+    teachers = {teacher.folder for task in tasks.values() if (teacher := teacher_run(task.run))}
+    return sorted(tasks.values(), key=lambda task: task.run.folder not in teachers), failures
 
 
 class JobQueue:
-    """Where every task stands: waiting, running, or off the board, done or failed. It tells of each that ends."""
+    """The state of each task: waiting, running, done or failed. Reports each task that ends to the display."""
 
     def __init__(self, tasks: Sequence[Task], display: StatusDisplay):
         self.waiting = {task.run.folder: task for task in tasks}
@@ -80,16 +82,16 @@ class JobQueue:
         self.running[task.run.folder] = self.waiting.pop(task.run.folder)
 
     def requeue(self, task: Task) -> None:
-        """Back to those that wait, behind the others."""
+        """Move a running task behind those that wait."""
         self.waiting[task.run.folder] = self.running.pop(task.run.folder)
 
     def is_ready(self, task: Task) -> bool:
-        """Whether it has no teacher that is still to be trained."""
+        """Whether the task's teacher, if it has one, neither waits nor runs."""
         teacher = teacher_run(task.run)
         return teacher is None or not (teacher.folder in self.waiting or teacher.folder in self.running)
 
     def finish(self, task: Task, failure: Failure | None = None) -> None:
-        """Take a task off the board, and if it failed its students too."""
+        """Count a task as done, or as failed together with all its students."""
         self.waiting.pop(task.run.folder, None)
         self.running.pop(task.run.folder, None)
         if failure is None:
@@ -107,20 +109,20 @@ class JobQueue:
         return bool(self.waiting or self.running)
 
     def runs(self) -> tuple[list[Run], list[Run]]:
-        """Those that run, and those that wait."""
+        """Return the running and the waiting runs."""
         running, waiting = ([task.run for task in tasks.values()] for tasks in (self.running, self.waiting))
         return running, waiting
 
 
 def log_path(run: Run) -> Path:
-    """What the processes that trained a run have printed."""
+    """Return the path of the file with all output of a run's processes."""
     return Path(run.cfg.machine.output) / "logs" / f"{run.id}.txt"
 
 
-def last_lines(log: Path, begin: int = 0) -> list[str]:
-    """The last ten lines that are not blank, of those after byte `begin`."""
+def last_lines(log: Path, start: int = 0) -> list[str]:
+    """Return the last ten lines after byte `start` that are not blank."""
     if not log.exists():
         return []
     with open(log, "rb") as file:
-        file.seek(max(begin, log.stat().st_size - 100_000))
+        file.seek(max(start, log.stat().st_size - 100_000))
         return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()][-10:]

@@ -1,15 +1,16 @@
-"""Starting many runs: what is missing of them, teachers first, each in a process of its own with a log of its own.
+"""Train all missing runs, teachers first. Each run has its own process and its own log.
 
-A run that crashes, however hard, costs itself and its students; the others go on. Stopped in whatever way, the same
-call goes on where it stopped. What is done is read from the runs' folders, so that several runners can share them.
+- A run that fails stops only itself and its students. The other runs continue.
+- After a stop or a crash, the same call continues where it stopped.
+- Whether a run is done is read from its folder, so several calls can share one output folder.
 """
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from lls.errors import UserError
-from lls.launch import mps
 from lls.launch.local import run_locally
+from lls.launch.mps import share_gpus
 from lls.launch.queue import Failure, missing_tasks
 from lls.launch.slots import slots_for
 from lls.runs.run import Run
@@ -24,16 +25,19 @@ def train_missing(
     launcher: str = "local",
     settings: Sequence[str] = (),
 ) -> list[Failure]:
-    """Train what is missing of `runs` and of their teachers. Returns the runs that failed, of which it has told.
+    """Train those of `runs` and their teachers that are not done. Returns the failures, which it also prints.
 
-    files: by a run's id, what of its folder is wanted beside the result. jobs: runs at a time, on each GPU or on the
-    CPU (see slots_for), or on the cluster. time_limit: seconds after which nothing is started and what runs is stopped,
-    to be resumed by the same call. launcher: local | slurm. settings: on SLURM, overrides of hydra.launcher.*. Ctrl-C
-    raises KeyboardInterrupt when all is stopped, SIGTERM SystemExit."""
+    - files: by run id, the files besides result.json that a run must have to be done.
+    - jobs: runs at a time, on each GPU or on the CPU (see slots_for), or on the cluster.
+    - time_limit: seconds after which all runs are stopped. The same call resumes them.
+    - launcher: local | slurm.
+    - settings: overrides hydra.launcher.KEY=VALUE for SLURM.
+
+    Raises KeyboardInterrupt on Ctrl-C and SystemExit on SIGTERM, both after all local runs have stopped."""
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
     if launcher == "slurm":
-        failures = _on_slurm(runs, files, jobs, time_limit, settings)
+        failures = _train_on_slurm(runs, files, jobs, time_limit, settings)
     elif launcher != "local":
         raise UserError(f"launcher {launcher}: local or slurm")
     elif settings:
@@ -41,14 +45,14 @@ def train_missing(
     else:
         tasks, failures = missing_tasks(runs, files)
         if tasks:
-            with mps.shared(slots_for([task.run for task in tasks], jobs)) as slots:
+            with share_gpus(slots_for([task.run for task in tasks], jobs)) as slots:
                 failures += run_locally(tasks, slots, time_limit)
     for failure in failures:
         print(failure, file=sys.stderr, flush=True)
     return failures
 
 
-def _on_slurm(
+def _train_on_slurm(
     runs: Sequence[Run],
     files: Mapping[str, Iterable[str]] | None,
     jobs: int | None,
@@ -56,7 +60,7 @@ def _on_slurm(
     settings: Sequence[str],
 ) -> list[Failure]:
     if time_limit is not None:
-        raise UserError("a time limit is for this machine; on SLURM each job has its own, hydra.launcher.timeout_min")
+        raise UserError("--time-limit is for this machine only; on SLURM set hydra.launcher.timeout_min for each job")
     try:
         from lls.launch.slurm import run_on_slurm
     except ModuleNotFoundError as error:
