@@ -7,25 +7,6 @@ from paths import ROOT
 
 VAGUE = {"found", "said", "own", "kept", "wanted", "seen", "every", "rest", "told", "there", "way", "ways"}
 VAGUE |= {"how", "lesson", "look", "thing"}
-    [
-        "found",
-        "said",
-        "own",
-        "kept",
-        "wanted",
-        "seen",
-        "every",
-        "rest",
-        "told",
-        "there",
-        "way",
-        "ways",
-        "how",
-        "lesson",
-        "look",
-        "thing",
-    ]
-)
 FILES = [*(path for folder in ("lls", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py"))]
 FILES.append(ROOT / "train.py")
 
