@@ -84,11 +84,11 @@ def prepare_dataset(name: str, folder: Path, decode: bool) -> str:
     elif name in published.TORCHVISION:
         prepare.check_data_folder(name, folder)
         data = arrays.read_arrays(name, folder)
-        return count_images(data.train_y, data.test_y, data.classes)
+        return format_counts(data.train_y, data.test_y, data.classes)
     else:
         decode = decode or (not state.is_available(name, folder) and published.SIZES[name][1] < DECODE_LIMIT_BYTES)
         listing = prepare.listing(name, folder)
-    summary = prefix + count_images(listing.train_y, listing.test_y, listing.classes)
+    summary = prefix + format_counts(listing.train_y, listing.test_y, listing.classes)
     if not decode:
         return summary
     if errors := unreadable_images([*listing.train, *listing.test]):
@@ -124,6 +124,7 @@ def report(folder: Path, decode: bool) -> int:
 
 
 def report_state(name: str, check: Callable[[], tuple[str, str]]) -> str:
+    """Print one line about a data set or a file of weights. Returns its state: `ok`, `absent` or `broken`."""
     start = time.perf_counter()
     try:
         status, text = check()
@@ -135,6 +136,7 @@ def report_state(name: str, check: Callable[[], tuple[str, str]]) -> str:
 
 
 def check_dataset(name: str, folder: Path, decode: bool) -> tuple[str, str]:
+    """Return the state of a data set, `ok` or `absent`, and details. Raises UserError if it is broken."""
     if state.is_available(name, folder):
         return "ok", prepare_dataset(name, folder, decode)
     archives = [archive for archive_set in published.archive_sets(name) for archive in archive_set]
@@ -157,7 +159,7 @@ def check_weights(file: Path) -> tuple[str, str]:
 # -- command line ----------------------------------------------------------------------------------------------------
 
 
-def count_images(train_y: Sequence[int], test_y: Sequence[int], classes: Sequence[str]) -> str:
+def format_counts(train_y: Sequence[int], test_y: Sequence[int], classes: Sequence[str]) -> str:
     return f"{len(train_y):,} + {len(test_y):,} images of {len(classes)} classes, as published"
 
 
