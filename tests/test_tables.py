@@ -180,14 +180,17 @@ def test_assembled_is_what_hydra_composes(overrides):
     assert OmegaConf.is_struct(assembled)
 
 
-def test_an_option_that_sets_more_than_its_own_keys_is_left_to_hydra(monkeypatch):
-    section = composition._section.__wrapped__
+def test_an_option_that_sets_more_than_its_own_keys_is_left_to_hydra():
+    section = composition.option_section
     assert section("method", "ols").keys() == compose(["method=ols"]).method.keys()
     assert section("method", "ols_fine") == OmegaConf.to_container(compose(["method=ols_fine"]).method)
     assert section("dataset", "cifar100") is None  # it has a header
-    whole = composition._tree
-    monkeypatch.setattr(composition, "_tree", lambda *choice: whole(*(choice and [*choice, "dataset=cifar100"])))
-    assert section("method", "ols_fine") is None
+    default, same, other = (
+        OmegaConf.to_container(composition.compose_with_hydra(words))
+        for words in ([], ["method=ols_fine"], ["method=ols_fine", "dataset=cifar100"])
+    )
+    assert composition.changed_section("method", same, default) == section("method", "ols_fine")
+    assert composition.changed_section("method", other, default) is None
 
 
 def test_methods_follow_network_and_data(tables):
