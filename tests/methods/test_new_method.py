@@ -57,10 +57,10 @@ def test_a_new_method_needs_two_files_only(tmp_path):
     )
     lines = ["method=toy method.power=x", "method=toy method.power=0", *(f"method={name}" for name in wrong)]
     assert python("-c", script, *lines).splitlines() == [
-        "method.power=x: must be a number, as 2.0 is",
+        "method.power=x: must be a number, like the default 2.0",
         "method.power=0: must be above 0",
-        "method.force: lls.methods.toy.Toy takes no such argument",
-        "method: its yaml in configs/method has no key name",
+        "method.force: lls.methods.toy.Toy takes no such argument; remove the key",
+        "method: its yaml in configs/method has no key `name`; add it",
         "method.name=tou: there is no lls/methods/tou.py",
         "method.teacher: Toy of lls/methods/toy.py has no set_teacher",
     ]
