@@ -1,5 +1,5 @@
-"""What is measured: our loop beside others', each method's loss, start-up, large images, the paper's runs on a GPU.
+"""Benchmarks: the training loop beside other loops, each method's loss, start-up, large images, the paper's runs.
 
-Everything that is compared takes turns, and only ratios of such neighbours mean anything; see benchmarks/rounds.py.
-`python -m benchmarks` is the command.
+`python -m benchmarks` runs them. What is compared takes turns, and only ratios of neighbouring turns are comparable;
+see benchmarks/rounds.py.
 """

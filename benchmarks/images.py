@@ -1,4 +1,4 @@
-"""How fast large images are decoded, cropped and normalised, and in how much memory; torchvision's ImageFolder too."""
+"""Large images: the rate at which they are decoded, cropped and normalised, and the memory, beside ImageFolder."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +15,9 @@ from lls.config.compose import compose
 from lls.data.loaders import make_loaders
 from lls.data.sources import find_source
 
-BATCH, SIDE = 64, (375, 500)  # of most of ImageNet's images
-FOLDER = "torchvision ImageFolder, random resized crops"
-OURS = {
+BATCH_SIZE, IMAGE_SIZE = 64, (375, 500)  # height and width of most ImageNet images
+IMAGE_FOLDER = "torchvision ImageFolder, random resized crops"
+OVERRIDES = {
     "random resized crops": [],
     "random crops of 256x256": ["dataset.crop=random", "dataset.keep_aspect=false"],
     "random resized crops from the store": ["dataset.resize_first=true", "machine.cache=true"],
@@ -30,26 +30,25 @@ OURS = {
 
 
 class EpochMeasures(NamedTuple):
-    """Seconds of an epoch each way, and megabytes that its worker processes have to themselves, together."""
+    """Seconds per epoch of each loader, and the memory of its worker processes together, in MB."""
 
     times: Times
     megabytes: dict[str, float]
 
 
 def compare(folder: Path, n: int, workers: int, rounds: int) -> EpochMeasures:
-    """Read `n` generated JPEGs in each way, epochs alternating; `folder` is for them and their stores."""
-    root = jpegs(folder / "images", n)
+    """Read `n` generated JPEGs with each loader, in turns. folder: for the images and their stores."""
+    root = make_jpegs(folder / "images", n)
     loader = image_folder(root, workers)
-    epochs, processes = {FOLDER: _read(lambda: iter(loader))}, {}
-    with ExitStack() as opened:
-        for name, overrides in OURS.items():
-            keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=224", f"train.batch_size={BATCH}"]
+    epochs, processes = {IMAGE_FOLDER: _read(lambda: iter(loader))}, {}
+    with ExitStack() as stack:
+        for name, overrides in OVERRIDES.items():
+            keys = ["dataset=imagefolder", f"dataset.root={root}", "dataset.size=224", f"train.batch_size={BATCH_SIZE}"]
             cfg = compose([*keys, f"machine.data={folder}", f"machine.workers={workers}", *overrides])
-            batches = opened.enter_context(
-                make_loaders(cfg, find_source(cfg.dataset, folder), torch.device("cpu"))
-            ).train()
+            loaders = stack.enter_context(make_loaders(cfg, find_source(cfg.dataset, folder), torch.device("cpu")))
+            batches = loaders.train()
             epochs[name] = _read(lambda batches=batches: batches.epoch(0))
-        for name, read in epochs.items():  # each starts its workers in its first epoch, and keeps them
+        for name, read in epochs.items():  # a loader starts its workers in its first epoch, and they stay
             before = set(multiprocessing.active_children())
             read()
             processes[name] = set(multiprocessing.active_children()) - before
@@ -57,14 +56,14 @@ def compare(folder: Path, n: int, workers: int, rounds: int) -> EpochMeasures:
         return EpochMeasures(times, {name: _megabytes(workers) for name, workers in processes.items()})
 
 
-def jpegs(folder: Path, n: int) -> Path:
-    """`n` JPEGs, smooth shapes and noise, in two classes."""
+def make_jpegs(folder: Path, n: int) -> Path:
+    """Write `n` training JPEGs of waves and noise, in two classes, and a few test images. Returns the folder."""
     from PIL import Image
 
-    rng, (y, x) = np.random.default_rng(0), np.mgrid[: SIDE[0], : SIDE[1]]
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[: IMAGE_SIZE[0], : IMAGE_SIZE[1]]
     for i in range(n):
         waves = [np.sin(x * rng.uniform(0.01, 0.2)) + np.sin(y * rng.uniform(0.01, 0.2)) for _ in range(3)]
-        pixels = 127 + 50 * np.stack(waves, -1) + rng.normal(0, 8, (*SIDE, 3))
+        pixels = 127 + 50 * np.stack(waves, -1) + rng.normal(0, 8, (*IMAGE_SIZE, 3))
         for split in ("train", "test")[: 1 + (i < 4)]:
             path = folder / split / "ab"[i % 2] / f"{i}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,14 +72,18 @@ def jpegs(folder: Path, n: int) -> Path:
 
 
 def image_folder(root: Path, workers: int) -> torch.utils.data.DataLoader:
-    """torchvision's ImageFolder and PyTorch's DataLoader, as their documentation and the ImageNet example use them."""
+    """Return a loader of torchvision's ImageFolder, as in PyTorch's ImageNet example."""
     from torchvision import datasets, transforms
 
-    normalise = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    seen = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor(), normalise]
-    images = datasets.ImageFolder(root / "train", transforms.Compose(seen))
+    steps = [
+        transforms.RandomResizedCrop(224),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+    images = datasets.ImageFolder(root / "train", transforms.Compose(steps))
     return torch.utils.data.DataLoader(
-        images, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
+        images, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
     )
 
 
@@ -93,7 +96,9 @@ def _read(epoch: Callable[[], Iterator]) -> Callable[[], None]:
 
 
 def _megabytes(workers: Iterable[BaseProcess]) -> float:
-    """Of some workers, what they share with others divided among the sharers; nan where the system does not say."""
+    """Return the proportional set size of processes in MB; nan where the system does not report it.
+
+    A page that n processes share counts as 1/n for each."""
     total = 0
     for worker in workers:
         try:

@@ -1,4 +1,4 @@
-"""The ratios that must not get worse: kept in a tracked file for each kind of device, and compared with it."""
+"""A record of ratios: one tracked file for each kind of device. New ratios are compared with the recorded ones."""
 
 import json
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from lls.files import write_atomic
 
 
 class Goal(NamedTuple):
-    """What a ratio has to be."""
+    """The limit of a ratio: an upper one, or a lower one with `at_least`."""
 
     limit: float
     at_least: bool = False
@@ -23,12 +23,12 @@ class Goal(NamedTuple):
 
 
 class Record:
-    """Ratios by name, each with its goal if there is one; `path` holds those of last time. about: what else is kept of
-    each, as commit and device."""
+    """Ratios by name, with goals for some. path: the file of the recorded ratios. about: values that are written with
+    each new ratio, such as commit and device."""
 
     def __init__(self, path: Path, **about: object):
         self.path, self.about = path, about
-        self.last = json.loads(path.read_text()) if path.exists() else {"ratios": {}}
+        self.recorded = json.loads(path.read_text()) if path.exists() else {"ratios": {}}
         self.ratios: dict[str, Spread] = {}
         self.goals: dict[str, Goal] = {}
 
@@ -38,47 +38,50 @@ class Record:
             self.goals[name] = goal
 
     def lines(self) -> list[str]:
-        """One a ratio: median, quartiles, goal, change."""
+        """Return a line for each ratio: median, quartiles, goal, change since it was recorded."""
         width = max(map(len, self.ratios), default=0)
         return [
-            f"{name:<{width}}  {ratio}  {self._judged(name)}{self._change(name)}" for name, ratio in self.ratios.items()
+            f"{name:<{width}}  {ratio}  {self._verdict(name)}{self._change(name)}"
+            for name, ratio in self.ratios.items()
         ]
 
     def missed(self) -> list[str]:
+        """Return the names of the ratios that miss their goal."""
         return [name for name, goal in self.goals.items() if not goal.met(self.ratios[name].median)]
 
     def write(self) -> None:
-        """Keep these ratios and, of last time's, those that were not measured now."""
-        ratios = {name: list(map(_short, ratio)) for name, ratio in self.ratios.items()}
+        """Write the new ratios and the recorded ones that were not measured again, as JSON and as Markdown."""
+        ratios = {name: list(map(_four_digits, ratio)) for name, ratio in self.ratios.items()}
         goals = {name: {"goal": str(goal), "met": name not in self.missed()} for name, goal in self.goals.items()}
-        entry = {**self.about, "date": datetime.now(UTC).date().isoformat()}
-        kept = self.last["ratios"] | {
-            name: {"median": middle, "quartiles": [low, high], **goals.get(name, {}), **entry}
-            for name, (low, middle, high) in ratios.items()
+        about = {**self.about, "date": datetime.now(UTC).date().isoformat()}
+        merged = self.recorded["ratios"] | {
+            name: {"median": median, "quartiles": [low, high], **goals.get(name, {}), **about}
+            for name, (low, median, high) in ratios.items()
         }
-        kept = {"ratios": dict(sorted(kept.items()))}
-        write_atomic(self.path, lambda temporary: temporary.write_text(json.dumps(kept, indent=1) + "\n"))
-        write_atomic(self.path.with_suffix(".md"), lambda temporary: temporary.write_text(markdown(kept)))
+        data = {"ratios": dict(sorted(merged.items()))}
+        write_atomic(self.path, lambda temporary: temporary.write_text(json.dumps(data, indent=1) + "\n"))
+        write_atomic(self.path.with_suffix(".md"), lambda temporary: temporary.write_text(markdown(data)))
 
-    def _judged(self, name: str) -> str:
+    def _verdict(self, name: str) -> str:
         goal = self.goals.get(name)
         return "" if goal is None else f"{goal}: {'yes' if name not in self.missed() else 'NO'}"
 
     def _change(self, name: str) -> str:
-        last = self.last["ratios"].get(name)
-        if last is None:
+        recorded = self.recorded["ratios"].get(name)
+        if recorded is None:
             return ""
-        change = self.ratios[name].median / last["median"] - 1
-        within = last["quartiles"][0] <= self.ratios[name].median <= last["quartiles"][1]
-        return f"  {change:+.1%} since {last['date']} ({last['commit']}){', within its spread' if within else ''}"
+        change = self.ratios[name].median / recorded["median"] - 1
+        within = recorded["quartiles"][0] <= self.ratios[name].median <= recorded["quartiles"][1]
+        since = f"  {change:+.1%} since {recorded['date']} ({recorded['commit']})"
+        return f"{since}, within its quartiles" if within else since
 
 
-def markdown(kept: dict) -> str:
-    """What a file of ratios says, for people."""
-    devices = sorted({f"{entry['device']}, {entry['threads']} threads" for entry in kept["ratios"].values()})
+def markdown(data: dict) -> str:
+    """Return the content of a record as a Markdown table."""
+    devices = sorted({f"{entry['device']}, {entry['threads']} threads" for entry in data["ratios"].values()})
     lines = [f"# Measured by `make bench` on {'; '.join(devices)}", ""]
     lines += ["| | median | quartiles | goal | | measured |", "|---|---|---|---|---|---|"]
-    for name, entry in kept["ratios"].items():
+    for name, entry in data["ratios"].items():
         quartiles = " to ".join(f"{value:.3g}" for value in entry["quartiles"])
         met = {True: "met", False: "**missed**", None: ""}[entry.get("met")]
         when = f"{entry['date']}, {entry['commit']}"
@@ -86,5 +89,5 @@ def markdown(kept: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _short(value: float) -> float:
+def _four_digits(value: float) -> float:
     return float(f"{value:.4g}")

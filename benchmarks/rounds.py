@@ -1,4 +1,4 @@
-"""Fair turns: what is compared alternates in rounds, and a round during which something else ran is done again."""
+"""Fair comparisons: competitors alternate in rounds, and a round that other processes disturbed is repeated."""
 
 import os
 import statistics
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-FOREIGN = 0.10  # of one core's time: more is a round to repeat
-TRIES = 3  # times as many rounds as wanted, and then what there is will do
+MAX_BACKGROUND_LOAD = 0.10  # share of one core; a round with more is repeated
+MAX_ROUNDS_FACTOR = 3  # rounds at most, as a multiple of the requested ones; then disturbed rounds count, too
 
 
 class Spread(NamedTuple):
@@ -27,81 +27,58 @@ class Spread(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Seconds of each competitor by round, and how many rounds were disturbed: done again, or kept when all were."""
+    """Seconds of each competitor by round. repeated, accepted: how many disturbed rounds were repeated or used."""
 
     seconds: dict[str, list[float]]
     repeated: int
-    kept: int
+    accepted: int
 
     def ratio(self, name: str, to: str) -> Spread:
-        """Of the rounds' own ratios: neighbours in time share whatever the machine was doing."""
+        """Return the spread of the ratios of single rounds: turns of one round share the state of the machine."""
         return Spread.of([a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True)])
 
     def of(self, name: str) -> Spread:
         return Spread.of(self.seconds[name])
 
     def disturbed(self) -> str:
-        if not self.repeated + self.kept:
+        if not self.repeated + self.accepted:
             return ""
-        return f"{self.repeated} disturbed rounds repeated" + (f", {self.kept} kept" if self.kept else "")
+        return f"{self.repeated} disturbed rounds repeated" + (f", {self.accepted} used" if self.accepted else "")
 
 
-def alternate(work: dict[str, Callable[[], object]], rounds: int, wait: Callable[[], object] = lambda: None) -> Times:
-    """Do all of `work` in each of `rounds` rounds, in changing order, after one round to warm up. `wait`: for the
-    device to be done."""
-    seconds = {name: [] for name in work}
-    names, repeated, kept = list(work), 0, 0
-    for number in range(1 + TRIES * rounds):
-        took, before = {}, _load()
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
-            wait()
-            started = time.perf_counter()
-            work[name]()
-            wait()
-            took[name] = time.perf_counter() - started
-        noisy = background_load(before, _load()) > FOREIGN
-        missing = rounds - len(seconds[names[0]])
-        if number == 0 or (noisy and missing <= TRIES * rounds - number):
-            repeated += noisy and number > 0
-            continue
-        kept += noisy
-        for name, value in took.items():
-            seconds[name].append(value)
-        if missing == 1:
-            break
-    return Times(seconds, repeated, kept)
+class CPULoad(NamedTuple):
+    """CPU use since the machine started, in seconds. wall: a clock."""
 
-
-class _Load(NamedTuple):
     wall: float
-    busy: float  # seconds of all cores together, what the host took from this machine included
-    own: float  # of them, this process's and its children's
+    busy: float  # of all cores together, including the time that a virtual machine's host took
+    this_process: float  # of it, by this process and its descendants
 
 
-def _load() -> _Load | None:
-    """None where the system does not say (only Linux does)."""
+def read_cpu_load() -> CPULoad | None:
+    """Read the CPU use from /proc; None where there is none (it exists on Linux only)."""
     try:
         user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
     except (OSError, ValueError):
         return None
-    tick = os.sysconf("SC_CLK_TCK")
-    return _Load(time.perf_counter(), (user + nice + system + irq + softirq + steal) / tick, _own() / tick)
+    ticks = os.sysconf("SC_CLK_TCK")  # per second
+    busy = user + nice + system + irq + softirq + steal
+    return CPULoad(time.perf_counter(), busy / ticks, _ticks_of_descendants() / ticks)
 
 
-def _own() -> int:
+def _ticks_of_descendants() -> int:
+    """Return the CPU ticks of this process and its descendants."""
     parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended
         pid = int(path.parent.name)
         parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
-    return sum(value for pid, value in ticks.items() if _descends(pid, parents))
+    return sum(value for pid, value in ticks.items() if _is_descendant(pid, parents))
 
 
-def _descends(pid: int, parents: dict[int, int]) -> bool:
+def _is_descendant(pid: int, parents: dict[int, int]) -> bool:
     while pid in parents:
         if pid == os.getpid():
             return True
@@ -109,8 +86,45 @@ def _descends(pid: int, parents: dict[int, int]) -> bool:
     return False
 
 
-def background_load(before: _Load | None, after: _Load | None) -> float:
-    """The share of one core that others had; 0 where it can't be known."""
+def background_load(before: CPULoad | None, after: CPULoad | None) -> float:
+    """Return the share of one core that other processes used between two readings; 0 where there are no readings."""
     if before is None or after is None:
         return 0.0
-    return (after.busy - before.busy - (after.own - before.own)) / (after.wall - before.wall)
+    busy, this_process = after.busy - before.busy, after.this_process - before.this_process
+    return (busy - this_process) / (after.wall - before.wall)
+
+
+def alternate(
+    work: dict[str, Callable[[], object]],
+    rounds: int,
+    wait: Callable[[], object] = lambda: None,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    read_load: Callable[[], CPULoad | None] = read_cpu_load,
+) -> Times:
+    """Time each competitor of `work` once per round, after one warm-up round. The order changes with each round.
+
+    wait: returns when the device is done."""
+    seconds = {name: [] for name in work}
+    names, repeated, accepted = list(work), 0, 0
+    max_rounds = MAX_ROUNDS_FACTOR * rounds
+    for number in range(1 + max_rounds):
+        round_seconds, load_before = {}, read_load()
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            wait()
+            start = clock()
+            work[name]()
+            wait()
+            round_seconds[name] = clock() - start
+        disturbed = background_load(load_before, read_load()) > MAX_BACKGROUND_LOAD
+        missing = rounds - len(seconds[names[0]])
+        if number == 0 or (disturbed and missing <= max_rounds - number):
+            repeated += disturbed and number > 0
+            continue
+        accepted += disturbed
+        for name, value in round_seconds.items():
+            seconds[name].append(value)
+        if missing == 1:
+            break
+    return Times(seconds, repeated, accepted)

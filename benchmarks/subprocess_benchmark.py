@@ -1,29 +1,31 @@
-"""Work in a process of its own, done when it is asked for: how one way uses memory and threads is not the others'."""
+"""Work in a process of its own: its memory and threads do not affect the other competitors."""
 
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-SHUTDOWN_TIMEOUT_SECONDS = 10  # seconds to end in, for a process whose loaders have processes too
+SHUTDOWN_TIMEOUT_SECONDS = 10  # time that a process has to end, its loader's worker processes included
 
 
 class SubprocessBenchmark:
-    """`build(*arguments)()` elsewhere: calling it has one turn done and returns what that returned, which must pickle.
-    `build` is called once, before the first turn. Raises RuntimeError for what goes wrong there."""
+    """Call `build(*arguments)` once in another process, and its result there for each call of this object.
+
+    A call returns the result of the work, which must be picklable. The process builds before its first turn. Raises
+    RuntimeError if the process raises or ends. A context manager, which ends the process."""
 
     def __init__(self, build: Callable[..., Callable[[], object]], *arguments: object):
-        context = multiprocessing.get_context("spawn")  # from nothing, as a user's would be
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, build, arguments))
+        context = multiprocessing.get_context("spawn")  # a new interpreter, as in normal use
+        self.pipe, child_pipe = context.Pipe()
+        self.process = context.Process(target=_serve, args=(child_pipe, build, arguments))
         self.process.start()
-        theirs.close()
+        child_pipe.close()
 
     def __call__(self) -> object:
         try:
             self.pipe.send(None)
             result, error = self.pipe.recv()
         except (EOFError, ConnectionError):
-            self.process.join(SHUTDOWN_TIMEOUT_SECONDS)  # before which its status is unknown
+            self.process.join(SHUTDOWN_TIMEOUT_SECONDS)  # the exit status is unknown before
             raise RuntimeError(f"a timed process has ended with status {self.process.exitcode}") from None
         if error is not None:
             raise RuntimeError(error)
