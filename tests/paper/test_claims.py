@@ -1,16 +1,15 @@
-"""Claims: the rule that decides them, the tests that it is given, and that outputs/claims.md is what they give."""
+"""Claims: the rule that decides them, their comparisons, and that outputs/claims.md is up to date."""
 
 import importlib
 import inspect
 import json
-import runpy
-import sys
+import re
 from itertools import chain
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from paths import ROOT
 from results import write_result
 
 from lls.config.assemble import CONFIGS
@@ -23,20 +22,19 @@ from lls.qmatrix import QMatrix, save_q
 from lls.runs.find import tracked_ids
 from lls.runs.planned import run_of
 
-ROOT = Path(__file__).resolve().parent.parent
 Q_RUN = {"dataset": "digits", "network": "lenet", "method": "lls"}
 
 
 @pytest.mark.parametrize(
-    ("differences", "doubt", "half"),
+    ("differences", "tolerance", "half"),
     [([1.0, 2.0, 3.0], 5.0, 4.302653 / 3**0.5), ([2.0], 5.0, 5.0), ([2.0], 0.0, 0.0)],  # 4.302653: t(0.975, 2)
 )
-def test_the_interval(differences, doubt, half):
-    assert interval(differences, doubt) == pytest.approx((2 - half, 2 + half), abs=1e-5)
+def test_interval_of_paired_differences(differences, tolerance, half):
+    assert interval(differences, tolerance) == pytest.approx((2 - half, 2 + half), abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("comparisons", "word", "said"),
+    ("comparisons", "label", "reason"),
     [
         ([[1.0, 1.1, 0.9]], "reproduced", "holds (n=3)"),
         ([[1.0, 1.1, 0.9], [2.0, 2.1, 1.9]], "reproduced", "all 2 hold"),
@@ -44,29 +42,29 @@ def test_the_interval(differences, doubt, half):
         ([[1.0, -1.1, 0.2]], "inconclusive", "weakest c0"),
         ([[1.0, 1.1, 0.9], []], "inconclusive", "1 not yet run"),
         ([[], []], "not yet run", "0 of 2"),
-        ([[0.4]], "inconclusive", "(n=1)"),  # an accuracy difference that a seed could make
-        ([[30.0]], "reproduced", "(n=1)"),  # one that no seed could
+        ([[0.4]], "inconclusive", "(n=1)"),  # another seed could change its sign
+        ([[30.0]], "reproduced", "(n=1)"),  # no other seed could
         ([[-30.0]], "not reproduced", "(n=1)"),
     ],
 )
-def test_the_rule(comparisons, word, said):
+def test_verdict_on_a_claim(comparisons, label, reason):
     evidence = Evidence([Comparison(f"c{i}", values, 5.0) for i, values in enumerate(comparisons)], "")
     verdict = decide_verdict(evidence)
-    assert verdict.word == word
-    assert said in verdict.why
+    assert verdict.label == label
+    assert reason in verdict.reason
 
 
-def test_one_failure_among_many_has_to_be_clear():
-    """Below zero at 95 %, but not when a hundred comparisons are looked at."""
+def test_failure_of_one_comparison_among_many_is_corrected():
+    """The difference is below zero at 95 %, but not with Bonferroni's correction for 101 comparisons."""
     low = Comparison("low", [-1.0, -1.2, -0.5], 5.0)
     fine = [Comparison(f"fine {i}", [3.0, 3.1, 2.9], 5.0) for i in range(100)]
     assert interval(low.differences, 5.0)[1] < 0
-    assert decide_verdict(Evidence([low], "")).word == "not reproduced"
-    assert decide_verdict(Evidence([low, *fine], "")).word == "inconclusive"
+    assert decide_verdict(Evidence([low], "")).label == "not reproduced"
+    assert decide_verdict(Evidence([low, *fine], "")).label == "inconclusive"
 
 
 @pytest.mark.parametrize("claim", load_claims(), ids=lambda claim: claim.name)
-def test_every_claim_names_a_test_and_fits_it(claim):
+def test_a_claim_fits_the_test_that_it_names(claim):
     module, _, name = claim.test.rpartition(".")
     function = getattr(importlib.import_module(f"lls.paper.claims.{module}"), name)
     assert function.__doc__
@@ -78,8 +76,8 @@ def test_every_claim_names_a_test_and_fits_it(claim):
         assert table in "123" or {name for name in named if name} <= rows
 
 
-def papers(tables, row, among=None):
-    """The paper's own (ours - best rival) in each column."""
+def margins(tables, row, among=None):
+    """Yield the difference between `row` and its best rival in each column, by the paper's numbers."""
     for table in (load_table(name) for name in tables):
         for column in table.columns:
             printed = {r.name: table.cells[r.name, column.name].paper for r in table.rows}
@@ -88,7 +86,7 @@ def papers(tables, row, among=None):
 
 
 @pytest.mark.parametrize(
-    ("tables", "row", "among", "won", "of", "least", "most"),
+    ("tables", "row", "among", "wins", "columns", "least", "most"),
     [
         ("123", "LLS", None, 20, 21, -0.11, None),
         ("4", "LLS", None, 4, 4, 0.02, 0.44),
@@ -101,48 +99,47 @@ def papers(tables, row, among=None):
         ("7", "LLS-ST", ["LS", "1-Hot"], 4, 4, 0.08, 0.40),
     ],
 )
-def test_the_papers_own_figures(tables, row, among, won, of, least, most):
-    """What configs/claims.yaml says of the paper's tables."""
-    found = [round(value, 2) for value in papers(tables, row, among)]
-    assert (sum(value > 0 for value in found), len(found)) == (won, of)
-    assert least is None or min(found) == least
-    assert most is None or max(found) == most
+def test_numbers_in_claims_yaml_match_the_tables_of_the_paper(tables, row, among, wins, columns, least, most):
+    values = [round(value, 2) for value in margins(tables, row, among)]
+    assert (sum(value > 0 for value in values), len(values)) == (wins, columns)
+    assert least is None or min(values) == least
+    assert most is None or max(values) == most
 
 
 @pytest.fixture
 def finish(tmp_path):
-    """finish(run, result keys, q=...) leaves a finished run's files; returns it."""
+    """Write the files of a finished run: finish(overrides, q=softmax_q, top1=80.0) -> run."""
 
-    def make(run, q=None, classes="abc", **keys):
-        made = matrices.in_output(tmp_path, run_of([f"{key}={value}" for key, value in run.items()]))
-        made.folder.mkdir(parents=True, exist_ok=True)
+    def write(overrides, q=None, classes="abc", **keys):
+        run = matrices.in_output(tmp_path, run_of([f"{key}={value}" for key, value in overrides.items()]))
+        run.folder.mkdir(parents=True, exist_ok=True)
         if q is not None:
-            save_q(made.folder / "q.safetensors", QMatrix(torch.tensor(q).log(), list(classes), {}))
-        write_result(made, {"finished": "then", **keys})
-        return made
+            save_q(run.folder / "q.safetensors", QMatrix(torch.tensor(q).log(), list(classes), {}))
+        write_result(run, {"finished": "then", **keys})
+        return run
 
-    return make
+    return write
 
 
 MATRIX = [[0.1, 0.6, 0.3], [0.2, 0.1, 0.7], [0.45, 0.5, 0.05]]
 
 
-def test_order_in_a_row(finish, tmp_path):
+def test_order_of_the_classes_in_a_row_of_q(finish, tmp_path):
     for seed in (0, 1):
         finish(Q_RUN | {"seed": seed}, MATRIX)
-    found = matrices.order(Q_RUN, {"a": [["b"], ["c"]], "c": [["a"]]}, tmp_path)
-    assert [list(c.differences) for c in found.comparisons[:1]] == [pytest.approx([0.3, 0.3])]
-    assert found.comparisons[-1].differences == pytest.approx([-0.05, -0.05])  # c gives b more
-    assert "a: b 0.60, c 0.30" in found.ours
+    evidence = matrices.order(Q_RUN, {"a": [["b"], ["c"]], "c": [["a"]]}, tmp_path)
+    assert [list(c.differences) for c in evidence.comparisons[:1]] == [pytest.approx([0.3, 0.3])]
+    assert evidence.comparisons[-1].differences == pytest.approx([-0.05, -0.05])  # c gives b more
+    assert "a: b 0.60, c 0.30" in evidence.measured
 
 
-def test_a_matrix_of_other_classes_is_no_evidence(finish, tmp_path):
+def test_a_matrix_with_other_classes_gives_no_evidence(finish, tmp_path):
     finish(Q_RUN, MATRIX)
-    found = matrices.order(Q_RUN, {"a": [["another"]]}, tmp_path)
-    assert (found.ours, [c.differences for c in found.comparisons]) == ("", [[]])
+    evidence = matrices.order(Q_RUN, {"a": [["another"]]}, tmp_path)
+    assert (evidence.measured, [c.differences for c in evidence.comparisons]) == ("", [[]])
 
 
-def test_the_classes_that_claims_and_figures_name_are_those_of_their_data_sets():
+def test_claims_and_figures_name_classes_of_their_data_sets():
     named = []
     for claim in load_claims():
         if claim.test == "matrices.pairs":
@@ -156,91 +153,90 @@ def test_the_classes_that_claims_and_figures_name_are_those_of_their_data_sets()
         named += [(row["run"], row["classes"]) for row in rows if "classes" in row]
     assert len(named) >= 10
     for run, classes in named:
-        known = {name.replace("T-shirt-top", "T-shirt/top") for name in class_names(run["dataset"])}
-        assert set(classes) <= known
+        names = {name.replace("T-shirt-top", "T-shirt/top") for name in class_names(run["dataset"])}
+        assert set(classes) <= names
 
 
-def test_pairs_ask_both_ways(finish, tmp_path):
+def test_pairs_compare_the_rows_of_both_classes(finish, tmp_path):
     finish(Q_RUN, MATRIX)
-    found = matrices.pairs(Q_RUN, [["b", "c"]], tmp_path)
-    assert [c.differences[0] for c in found.comparisons] == pytest.approx([0.7 - 0.2, 0.5 - 0.45])
+    evidence = matrices.pairs(Q_RUN, [["b", "c"]], tmp_path)
+    assert [c.differences[0] for c in evidence.comparisons] == pytest.approx([0.7 - 0.2, 0.5 - 0.45])
 
 
-def test_diagonal(finish, tmp_path):
+def test_diagonal_of_q(finish, tmp_path):
     finish(Q_RUN, MATRIX)
-    found = matrices.diagonal([Q_RUN], 0.1, tmp_path)
-    assert [c.differences[0] for c in found.comparisons] == pytest.approx([0.1 - 0.25 / 3, min(0.2, 0.1, 0.4)])
-    assert "100 % of the rows" in found.ours
+    evidence = matrices.diagonal([Q_RUN], 0.1, tmp_path)
+    assert [c.differences[0] for c in evidence.comparisons] == pytest.approx([0.1 - 0.25 / 3, min(0.2, 0.1, 0.4)])
+    assert "100 % of the rows" in evidence.measured
 
 
 def test_entropy_is_paired_by_seed(finish, tmp_path):
     for seed, terms, nats in ((0, "forward_kl", 2.0), (1, "forward_kl", 1.9), (0, "lls", 1.5)):
         finish(Q_RUN | {"method.terms": terms, "seed": seed}, MATRIX, q_entropy=nats)
-    found = matrices.entropy(Q_RUN, "method.terms", ["forward_kl"], "lls", tmp_path)
-    assert found.comparisons[0].differences == [0.5]
+    evidence = matrices.entropy(Q_RUN, "method.terms", ["forward_kl"], "lls", tmp_path)
+    assert evidence.comparisons[0].differences == [0.5]
 
 
-def test_accuracy_is_paired_by_seed_and_kept_apart_by_column(finish, tmp_path):
+def test_accuracy_is_paired_by_seed_within_a_column(finish, tmp_path):
     run = {"dataset": "animals10n", "network": "resnet18", "machine.wandb_group": "table-8"}
     for method, augment, top1 in (("onehot", "cutout", 86.0), ("lls", "cutout", 88.0), ("lls", "none", 99.0)):
         finish(run | {"method": method, "augment": augment, "seed": 0}, top1=top1)
-    found = accuracy.above(["8"], [["Co + LLS", "Co"]], tmp_path, by=0.5)
-    assert {c.name.partition(",")[0]: list(c.differences) for c in found.comparisons} == {
+    evidence = accuracy.above(["8"], [["Co + LLS", "Co"]], tmp_path, by=0.5)
+    assert {c.name.partition(",")[0]: list(c.differences) for c in evidence.comparisons} == {
         "Animals-10N": [1.5],
         "ImageNet-100": [],
     }
-    assert "+2.00" in found.ours
+    assert "+2.00" in evidence.measured
 
 
-def test_alpha_is_compared_with_the_mean_inside(finish, tmp_path):
+def test_alpha_outside_is_compared_with_the_mean_inside(finish, tmp_path):
     for alpha, top1 in ((0.1, 80.0), (0.2, 82.0), (0.5, 70.0)):
         finish(Q_RUN | {"method.alpha": alpha}, top1=top1)
-    found = accuracy.best_alpha([Q_RUN], [0.1, 0.2], [0.05, 0.5], tmp_path)
-    assert [list(c.differences) for c in found.comparisons] == [[], [11.0]]
+    evidence = accuracy.best_alpha([Q_RUN], [0.1, 0.2], [0.05, 0.5], tmp_path)
+    assert [list(c.differences) for c in evidence.comparisons] == [[], [11.0]]
 
 
-@pytest.mark.parametrize("kept", ["then", "before it was trained again"])
-def test_equidistant_classes(kept, finish, tmp_path):
-    apart = {"onehot": [0.1, 1.0, 1.0], "ls": [1.0, 1.0, 1.0], "lls": [0.2, 1.0, 1.0]}
-    for method, (ab, ac, bc) in apart.items():
+@pytest.mark.parametrize("finished", ["then", "before it was trained again"])
+def test_distances_of_classes_count_until_the_run_is_trained_again(finished, finish, tmp_path):
+    distances = {"onehot": [0.1, 1.0, 1.0], "ls": [1.0, 1.0, 1.0], "lls": [0.2, 1.0, 1.0]}
+    for method, (ab, ac, bc) in distances.items():
         run = finish({"dataset": "digits", "network": "lenet", "method": method})
-        content = {"finished": kept, "classes": list("abc"), "spread": [0.1] * 3}
+        content = {"finished": finished, "classes": list("abc"), "spread": [0.1] * 3}
         content["distances"] = [[0, ab, ac], [ab, 0, bc], [ac, bc, 0]]
         (run.folder / "clusters.json").write_text(json.dumps(content))
-    of = [{"dataset": "digits", "network": "lenet"}]
-    word = "reproduced" if kept == "then" else "not yet run"
-    assert decide_verdict(clusters.equidistant(of, 0.1, tmp_path)).word == word
-    assert decide_verdict(clusters.trio(of, [["a", "b", "c"]], tmp_path)).word == word
-    assert clusters.trio(of, [["a", "b", "c"]], tmp_path).comparisons[0].differences in ([], pytest.approx([0.9]))
-    assert decide_verdict(clusters.trio(of, [["a", "b", "another"]], tmp_path)).word == "not yet run"
+    runs = [{"dataset": "digits", "network": "lenet"}]
+    label = "reproduced" if finished == "then" else "not yet run"
+    assert decide_verdict(clusters.equidistant(runs, 0.1, tmp_path)).label == label
+    assert decide_verdict(clusters.trio(runs, [["a", "b", "c"]], tmp_path)).label == label
+    assert clusters.trio(runs, [["a", "b", "c"]], tmp_path).comparisons[0].differences in ([], pytest.approx([0.9]))
+    assert decide_verdict(clusters.trio(runs, [["a", "b", "another"]], tmp_path)).label == "not yet run"
 
 
 @pytest.mark.parametrize(("k", "low", "high"), [(10, 12, 22), (100, 12, 22), (200, 12, 22)])
-def test_gradients_at_the_start(k, low, high):
-    """methods.md: 12 to 22 times smaller at the start; the reverse KL's 2 to 2.6."""
+def test_ratio_of_gradients_at_the_start(k, low, high):
+    """The documented ratios: 12 to 22 for the forward KL, 2 to 2.6 for the reverse KL."""
     assert low < computed.ratio("forward KL", k, None) < high
     assert 2 < computed.ratio("reverse KL", k, None) < 2.6
 
 
-def test_gradients_of_a_sure_network_are_close():
+def test_ratio_of_gradients_at_high_confidence():
     assert 1 < computed.ratio("forward KL", 100, 0.85) < 9
 
 
-def test_parameters_are_table_9s():
-    assert "+0.345 %" in computed.parameters(["resnet18"], "tinyimagenet", 0.3, None).ours
+def test_parameters_of_resnet18_match_table_9():
+    assert "+0.345 %" in computed.parameters(["resnet18"], "tinyimagenet", 0.3, None).measured
 
 
-def test_time_is_compared_round_by_round(tmp_path):
+def test_training_time_is_compared_round_by_round(tmp_path):
     (tmp_path / "timing").mkdir()
     steps = {"onehot": [1.0, 2.0, 1.5], "lls": [1.01, 2.02, 1.515]}
     (tmp_path / "timing" / "tinyimagenet-resnet18.json").write_text(json.dumps({"seconds_of_a_step": steps}))
-    found = computed.minutes(["resnet18", "resnet101"], "tinyimagenet", 2.0, tmp_path)
-    assert [list(c.differences) for c in found.comparisons] == [pytest.approx([1.0, 1.0, 1.0]), []]
-    assert found.ours == "resnet18 +1.00 % over 3 rounds"
+    evidence = computed.minutes(["resnet18", "resnet101"], "tinyimagenet", 2.0, tmp_path)
+    assert [list(c.differences) for c in evidence.comparisons] == [pytest.approx([1.0, 1.0, 1.0]), []]
+    assert evidence.measured == "resnet18 +1.00 % over 3 rounds"
 
 
-def test_the_page_of_claims_is_not_stale(tmp_path):
-    """python scripts/claims.py writes it; only tracked runs count."""
+def test_claims_md_is_up_to_date_with_the_tracked_runs(tmp_path):
     (tmp_path / "runs").mkdir()
     for name in tracked_ids():
         (tmp_path / "runs" / name).symlink_to(ROOT / "outputs" / "runs" / name)
@@ -249,18 +245,22 @@ def test_the_page_of_claims_is_not_stale(tmp_path):
     assert (ROOT / "outputs" / "claims.md").read_text() == markdown(tmp_path)
 
 
-def test_check_fails_where_the_page_is_stale(tmp_path, monkeypatch, capsys):
-    def claims_py(*words):
-        monkeypatch.setattr(sys, "argv", ["claims.py", "--output", str(tmp_path), *words])
-        try:
-            runpy.run_path(str(ROOT / "scripts" / "claims.py"), run_name="__main__")
-        except SystemExit as stopped:
-            return stopped.code
-        return 0
+def test_check_fails_if_claims_md_is_stale(tmp_path, run_script):
+    def check():
+        return run_script("claims.py", "--output", tmp_path, "--check")
 
-    assert claims_py("--check") == 2
-    assert claims_py() == 0
-    assert claims_py("--check") == 0
+    missing, _, message = check()
+    assert missing == 2
+    assert "stale" in message
+    assert run_script("claims.py", "--output", tmp_path)[0] == 0
+    assert check()[0] == 0
     (tmp_path / "claims.md").write_text("old")
-    assert claims_py("--check") == 2
-    assert capsys.readouterr().err.count("stale") == 2
+    outdated, _, message = check()
+    assert outdated == 2
+    assert "stale" in message
+
+
+def test_links_in_claims_md_point_to_files():
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "outputs" / "claims.md").read_text())
+    assert links
+    assert [link for link in links if not (ROOT / "outputs" / link).exists()] == []
