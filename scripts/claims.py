@@ -1,6 +1,6 @@
-"""What has become of the paper's claims: python scripts/claims.py [--check]
+"""Judge the paper's claims by the finished runs: python scripts/claims.py [--check]
 
-Writes <output>/claims.md from the finished runs; with --check, only says whether it is what they give."""
+Writes <output>/claims.md. With --check it writes nothing, and fails if claims.md does not match the runs."""
 
 import argparse
 from pathlib import Path
@@ -12,13 +12,13 @@ from lls.paper.claims.render import markdown
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
-    parser.add_argument("--check", action="store_true", help="fail where claims.md is stale; write nothing")
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
+    parser.add_argument("--check", action="store_true", help="fail if claims.md is stale; write nothing")
     arguments = parser.parse_args()
     text, path = markdown(arguments.output), arguments.output / "claims.md"
     if arguments.check:
         if not path.exists() or path.read_text() != text:
-            raise UserError(f"{path} is stale: python scripts/claims.py writes it again")
+            raise UserError(f"{path} is stale: write it again with python scripts/claims.py")
         return
     write_atomic(path, lambda temporary: temporary.write_text(text))
     print(path)

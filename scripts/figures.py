@@ -1,10 +1,10 @@
 """Draw the paper's figures: python scripts/figures.py [N ...] [overrides]
 
-    python scripts/figures.py                               all of them, from the runs that there are
-    python scripts/figures.py 4 network=lenet budget=0.05   Figure 4 of other runs, which its title says
-    python scripts/figures.py 8 --train                     train what Figure 8 lacks first, one run after another
+    python scripts/figures.py                               draw all figures from the finished runs
+    python scripts/figures.py 4 network=lenet budget=0.05   draw Figure 4 from other runs; its title names the overrides
+    python scripts/figures.py 8 --train                     first train the missing runs of Figure 8, one after another
 
-PNG and PDF go to <machine.output>/figures."""
+PNG and PDF go to <machine.output>/figures. The panel of a missing run shows why it is empty."""
 
 import argparse
 import shlex
@@ -17,9 +17,9 @@ from lls.training.execute import execute
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", metavar="N or key=value")
-    parser.add_argument("--train", action="store_true", help="train missing runs first")
-    parser.add_argument("--smoke", action="store_true", help="of runs in their small form, in outputs/smoke")
+    parser.add_argument("words", nargs="*", metavar="N or key=value", help="figures (default: all) and overrides")
+    parser.add_argument("--train", action="store_true", help="first train the runs that are missing")
+    parser.add_argument("--smoke", action="store_true", help="use the small form of each run, in outputs/smoke")
     arguments = parser.parse_intermixed_args()
     overrides = [word for word in arguments.words if "=" in word]
     chosen = [word for word in arguments.words if "=" not in word and word != "all"] or figures.names()
@@ -31,8 +31,8 @@ def main() -> None:
             for panel in figure.missing.values():
                 execute(panel.run, next((file for file in figure.needs if not panel.run.has(file)), None))
         png, _ = figures.draw(figure)
-        empty = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
-        print(f"figure {name}: {png}{empty}")
+        missing = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
+        print(f"figure {name}: {png}{missing}")
         for panel in figure.missing.values():
             print(f"  {figures.missing_reason(panel.run, figure.needs)}: python train.py {shlex.join(panel.overrides)}")
 

@@ -1,4 +1,7 @@
-"""Write the report, one HTML page that opens from disk: python scripts/report.py [--output outputs]"""
+"""Write the report, one HTML page that opens from disk: python scripts/report.py [--output outputs]
+
+It shows the claims, the rendered tables, the drawn figures, the learned Q matrices and the curves of the
+finished runs."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +11,8 @@ from lls.paper.report import write
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
     path = write(parser.parse_args().output)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 

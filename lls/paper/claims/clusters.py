@@ -1,5 +1,6 @@
-"""Claims about how classes lie in the space of penultimate features, by clusters.json beside a finished run, which
-drawing Figures 5, 6 and 8 leaves there."""
+"""Claims about distances between classes in the penultimate features.
+
+The distances are in the clusters.json of a finished run. Drawing Figures 5, 6 and 8 writes that file."""
 
 from collections.abc import Callable, Set
 from pathlib import Path
@@ -11,10 +12,13 @@ from lls.paper.claims.matrices import Runs, finished_runs
 from lls.paper.claims.verdict import DISTANCES, Comparison, Evidence
 from lls.paper.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised, variation
 
+METHODS = ("onehot", "ls", "lls")
+
 
 def equidistant(runs: list[Runs], below: float, output: Path) -> Evidence:
-    """The coefficient of variation of the row-normalised distances between class centres (0: all are equal) is less
-    than `below` for LS, and smaller for LS than for 1-hot and for LLS."""
+    """Compare how much the distances between class centres vary: less for LS than `below`, 1-hot and LLS.
+
+    The measure is the coefficient of variation of the row-normalised distances; 0 means that all are equal."""
 
     def measure(c: Clusters) -> float:
         return variation(row_normalised(c.distances))
@@ -23,8 +27,9 @@ def equidistant(runs: list[Runs], below: float, output: Path) -> Evidence:
 
 
 def compact(runs: list[Runs], output: Path) -> Evidence:
-    """Images lie closer to their class's centre, in cosine distance over the mean distance of two centres, for LS and
-    for LLS than for 1-hot."""
+    """Compare the spread of the classes: smaller for LS and for LLS than for 1-hot.
+
+    The measure is the mean cosine distance of images to their class centre over the mean distance of two centres."""
 
     def measure(c: Clusters) -> float:
         return float(c.spread.mean() / c.distances[~np.eye(len(c.classes), dtype=bool)].mean())
@@ -33,18 +38,21 @@ def compact(runs: list[Runs], output: Path) -> Evidence:
 
 
 def trio(runs: list[Runs], classes: list[list[str]], output: Path) -> Evidence:
-    """The distance of the first two classes over their mean distance to the third is larger for LS than for 1-hot and
-    for LLS. A run that does not know one of them, of a data set of one's own, is no evidence."""
-    found = []
+    """Compare how far two similar classes are apart: further for LS than for 1-hot and for LLS.
+
+    The measure is the distance of the first two classes over their mean distance to the third. A run without these
+    classes, on the user's own data set, gives no evidence."""
+    evidence = []
     for run, (first, second, third) in zip(runs, classes, strict=True):
 
         def ratio(c: Clusters, names=(first, second, third)) -> float:
             a, b, far = (c.classes.index(name) for name in names)
             return float(2 * c.distances[a, b] / (c.distances[a, far] + c.distances[b, far]))
 
-        label = f"{first}–{second} over {third}"
-        found.append(_compare([run], output, ratio, [("ls", "onehot"), ("ls", "lls")], label, {first, second, third}))
-    return Evidence([c for e in found for c in e.comparisons], "; ".join(e.ours for e in found if e.ours))
+        label, names = f"{first}–{second} over {third}", {first, second, third}
+        evidence.append(_compare([run], output, ratio, [("ls", "onehot"), ("ls", "lls")], label, names))
+    comparisons = [comparison for each in evidence for comparison in each.comparisons]
+    return Evidence(comparisons, "; ".join(each.measured for each in evidence if each.measured))
 
 
 def _compare(
@@ -56,18 +64,12 @@ def _compare(
     classes: Set[str] = frozenset(),
     limit: float | None = None,
 ) -> Evidence:
-    """`measure` is larger for the first method of each pair than for the second; and less than `limit` for LS. Runs
-    count that know `classes`."""
-    comparisons, words = [], []
+    """Compare `measure`: larger for the first method of each pair than for the second, and below `limit` for LS.
+
+    Only runs whose data set has all of `classes` count."""
+    comparisons, summaries = [], []
     for run in runs:
-        values = {
-            method: {
-                r.cfg.seed: measure(found)
-                for r in finished_runs(run | {"method": method}, output, CLUSTERS)
-                if (found := read_clusters(r)) is not None and classes <= {*found.classes}
-            }
-            for method in ("onehot", "ls", "lls")
-        }
+        values = {method: _by_seed(run | {"method": method}, output, measure, classes) for method in METHODS}
         if limit is not None:
             below = [limit - value for value in values["ls"].values()]
             comparisons.append(Comparison(f"{name} of ls below {limit:g} ({run['dataset']})", below, DISTANCES))
@@ -76,6 +78,15 @@ def _compare(
             differences = [values[a][seed] - values[b][seed] for seed in seeds]
             comparisons.append(Comparison(f"{name}: {a} above {b} ({run['dataset']})", differences, DISTANCES))
         if any(values.values()):
-            shown = ", ".join(f"{method} {mean(v.values()):.2f}" for method, v in values.items() if v)
-            words.append(f"{run['dataset']}, {name}: {shown}")
-    return Evidence(comparisons, "; ".join(words))
+            means = ", ".join(f"{method} {mean(v.values()):.2f}" for method, v in values.items() if v)
+            summaries.append(f"{run['dataset']}, {name}: {means}")
+    return Evidence(comparisons, "; ".join(summaries))
+
+
+def _by_seed(run: Runs, output: Path, measure: Callable[[Clusters], float], classes: Set[str]) -> dict[int, float]:
+    values = {}
+    for finished in finished_runs(run, output, CLUSTERS):
+        distances = read_clusters(finished)
+        if distances is not None and classes <= {*distances.classes}:
+            values[finished.cfg.seed] = measure(distances)
+    return values

@@ -1,27 +1,40 @@
-"""Claims that need no finished run: gradients of the loss (Appendix B), parameters and time (Table 9)."""
+"""Claims that need no finished run: gradients of the loss (Appendix B), parameters and training time (Table 9)."""
 
 from pathlib import Path
+from statistics import mean
 
 from lls.paper.claims.verdict import Comparison, Evidence
 
-TRIALS = 256  # random logits for each number of classes
+SAMPLES = 256  # random logits for each number of classes
 
 
 def gradient_ratio(
-    confidence: float | None, classes: list[int], output: Path, at_least: float | None = None, at_most=None
+    confidence: float | None,
+    classes: list[int],
+    output: Path,
+    at_least: float | None = None,
+    at_most: float | None = None,
 ) -> Evidence:
-    """mean |∂KL(t‖p̂)/∂z| over mean |∂KL(t‖p̂)/∂Q_y|, at Q = 0, is at least, or at most, so much for each K."""
-    return _ratios("forward KL", confidence, classes, at_least, at_most)
+    """Compare the ratio of gradients with `at_least` and `at_most`, for each number of classes.
+
+    The ratio is mean |∂KL(t‖p̂)/∂z| over mean |∂KL(t‖p̂)/∂Q_y|, at Q = 0. confidence: see `ratio`."""
+    return _compare_ratios("forward KL", confidence, classes, at_least, at_most)
 
 
 def reverse_ratio(
-    confidence: float | None, classes: list[int], output: Path, at_least: float | None = None, at_most=None
+    confidence: float | None,
+    classes: list[int],
+    output: Path,
+    at_least: float | None = None,
+    at_most: float | None = None,
 ) -> Evidence:
-    """The same with the reverse KL's gradient to Q_y below the line."""
-    return _ratios("reverse KL", confidence, classes, at_least, at_most)
+    """Compare the same ratio with the gradient of the reverse KL, |∂KL(p̂‖t)/∂Q_y|, as its denominator."""
+    return _compare_ratios("reverse KL", confidence, classes, at_least, at_most)
 
 
-def _ratios(term: str, confidence, classes, at_least, at_most) -> Evidence:
+def _compare_ratios(
+    term: str, confidence: float | None, classes: list[int], at_least: float | None, at_most: float | None
+) -> Evidence:
     ratios = {k: ratio(term, k, confidence) for k in classes}
     comparisons = []
     for k, value in ratios.items():
@@ -33,22 +46,25 @@ def _ratios(term: str, confidence, classes, at_least, at_most) -> Evidence:
 
 
 def ratio(term: str, k: int, confidence: float | None, alpha: float = 0.1) -> float:
-    """mean |∂KL(t‖p̂)/∂z| / mean |∂term/∂Q_y| over random standard normal logits of K classes, with Q = 0 and every p̂_y
-    set to `confidence` (None: as the logits fall). In float64, seeded."""
+    """Compute mean |∂KL(t‖p̂)/∂z| / mean |∂term/∂Q_y| over random standard normal logits of k classes, at Q = 0.
+
+    term: "forward KL" or "reverse KL".
+    confidence: the p̂_y that all samples are given; None leaves the logits as they are.
+    The computation is in float64 and seeded."""
     import torch
     import torch.nn.functional as F
 
     from lls.losses.divergences import kl, log_mixture
 
-    g = torch.Generator().manual_seed(0)
-    z = torch.randn(TRIALS, k, generator=g, dtype=torch.float64)
-    y = torch.randint(k, (TRIALS,), generator=g)
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(SAMPLES, k, generator=generator, dtype=torch.float64)
+    y = torch.randint(k, (SAMPLES,), generator=generator)
     if confidence is not None:
         others = z.scatter(1, y[:, None], -torch.inf).logsumexp(1, keepdim=True)
         odds = torch.tensor(confidence / (1 - confidence), dtype=torch.float64)
         z = z.scatter(1, y[:, None], others + odds.log())
     z.requires_grad_()
-    q = torch.zeros(TRIALS, k, dtype=torch.float64, requires_grad=True)
+    q = torch.zeros(SAMPLES, k, dtype=torch.float64, requires_grad=True)
     log_p, log_t = F.log_softmax(z, -1), log_mixture(F.log_softmax(q, -1), y, alpha)
     (to_z,) = torch.autograd.grad(kl(log_t, log_p).sum(), z, retain_graph=True)
     divergence = kl(log_t, log_p) if term == "forward KL" else kl(log_p, log_t)
@@ -57,38 +73,38 @@ def ratio(term: str, k: int, confidence: float | None, alpha: float = 0.1) -> fl
 
 
 def parameters(networks: list[str], dataset: str, below: float, output: Path) -> Evidence:
-    """K² is less than `below` per cent of each network's parameters."""
+    """Compare the K² parameters of Q with those of each network: they are less than `below` per cent."""
     import torch
 
     from lls.config.compose import compose
     from lls.training.build import build_network
 
-    comparisons, words = [], []
+    comparisons, summaries = [], []
     for name in networks:
         cfg = compose([f"dataset={dataset}", f"network={name}"])
         k = cfg.dataset.num_classes
         with torch.device("meta"):
             net = build_network(cfg.network, k, cfg.dataset.channels, cfg.dataset.size)
-        more = 100 * k * k / sum(p.numel() for p in net.parameters())
-        comparisons.append(Comparison(f"less than {below:g} % with {name}", [below - more], 0.0))
-        words.append(f"{name} +{more:.3f} %")
-    return Evidence(comparisons, ", ".join(words))
+        percent = 100 * k * k / sum(p.numel() for p in net.parameters())
+        comparisons.append(Comparison(f"less than {below:g} % with {name}", [below - percent], 0.0))
+        summaries.append(f"{name} +{percent:.3f} %")
+    return Evidence(comparisons, ", ".join(summaries))
 
 
 def minutes(networks: list[str], dataset: str, below: float, output: Path) -> Evidence:
-    """A training step of LLS takes less than `below` per cent more time than 1-hot's, over the rounds of the paired
-    measurement of `python scripts/tables.py time`."""
-    from statistics import mean
+    """Compare the time of a training step: LLS takes less than `below` per cent more time than 1-hot.
 
-    from lls.paper.tables.timing import minutes as of_rounds
+    The times are the paired rounds that `python scripts/tables.py time` measures."""
+    from lls.paper.tables.timing import minutes as minutes_by_round
     from lls.runs.planned import run_of
 
-    comparisons, words = [], []
+    comparisons, summaries = [], []
     for name in networks:
-        words_of = [f"dataset={dataset}", f"network={name}", f"machine.output={output}"]
-        onehot, lls = (of_rounds(run_of([*words_of, f"method={method}"])) for method in ("onehot", "lls"))
-        more = [100 * (ours / theirs - 1) for ours, theirs in zip(lls, onehot, strict=True)]
-        comparisons.append(Comparison(f"less than {below:g} % with {name}", [below - value for value in more], below))
-        if more:
-            words.append(f"{name} {mean(more):+.2f} % over {len(more)} rounds")
-    return Evidence(comparisons, ", ".join(words))
+        overrides = [f"dataset={dataset}", f"network={name}", f"machine.output={output}"]
+        onehot, lls = (minutes_by_round(run_of([*overrides, f"method={method}"])) for method in ("onehot", "lls"))
+        percents = [100 * (lls_time / onehot_time - 1) for lls_time, onehot_time in zip(lls, onehot, strict=True)]
+        differences = [below - percent for percent in percents]
+        comparisons.append(Comparison(f"less than {below:g} % with {name}", differences, below))
+        if percents:
+            summaries.append(f"{name} {mean(percents):+.2f} % over {len(percents)} rounds")
+    return Evidence(comparisons, ", ".join(summaries))

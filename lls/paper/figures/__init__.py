@@ -1,7 +1,6 @@
-"""The paper's figures, each declared in configs/figure/N.yaml as rows x columns of runs and drawn by one module here.
+"""The figures of the paper. configs/figure/N.yaml declares one as rows and columns of runs; a module here draws it.
 
-A panel shows a finished run or says what is lacking. Matplotlib and torch are imported when something is drawn, so that
-the runs of a figure can be planned without them.
+Matplotlib and torch are imported only when a figure is drawn, so that planning its runs stays fast.
 """
 
 from lls.paper.figures.declaration import Figure, Panel, files_of, load, missing_reason, names, runs_of

@@ -1,4 +1,4 @@
-"""Figures 5 and 8: t-SNE of the test images' features above the distances between the classes' centres."""
+"""Figures 5 and 8: t-SNE of the test images' features above the distances between the class centres."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,70 +7,76 @@ from matplotlib.patheffects import withStroke
 from lls.paper.figures.declaration import Figure, missing_reason
 from lls.paper.figures.features import Embedded, clusters, embed_images, read_clusters, row_normalised, variation
 from lls.paper.figures.page import COLOURS, MARKERS, Drawing, colour_bar, empty_panel, heatmap, make_figure
+from lls.runs.run import Run
 from lls.runs.summary import format_measure
 
-POINTS = 2000  # test images in a t-SNE, the same share of every class
+POINTS = 2000  # test images in a t-SNE plot, the same number from each class
+MAX_NAMED_CLASSES = 20  # with more classes, their names would overlap
 
 
 def draw(figure: Figure) -> Drawing:
-    drawing, (above, below) = make_figure(2, figure.across, height=4.35)
-    shown = [_distances(panel.run, figure.needs) for panel in figure.panels]
-    off = [matrix[~np.eye(len(matrix), dtype=bool)] for matrix, _ in filter(None, shown)]
-    largest = max((np.nanmax(values) for values in off), default=None)
+    """Draw the t-SNE plots in the first row and the distance matrices, which share one colour scale, in the second."""
+    drawing, (plots, heatmaps) = make_figure(2, figure.across, height=4.35)
+    distances = [_distances(panel.run, figure.needs) for panel in figure.panels]
+    off_diagonal = [matrix[~np.eye(len(matrix), dtype=bool)] for matrix, _ in filter(None, distances)]
+    largest = max((np.nanmax(values) for values in off_diagonal), default=None)
     image = None
     for index, panel in enumerate(figure.panels):
-        said = missing_reason(panel.run, figure.needs)
+        reason = missing_reason(panel.run, figure.needs)
         result = panel.run.result
-        above[index].set_title(
-            panel.column + (f", top-1 {format_measure(result, 'top1', '.2f', ' %')}" if result else ""), pad=4
-        )
-        if said:
-            empty_panel(above[index], said)
+        top1 = f", top-1 {format_measure(result, 'top1', '.2f', ' %')}" if result else ""
+        plots[index].set_title(panel.column + top1, pad=4)
+        if reason:
+            empty_panel(plots[index], reason)
         else:
-            seen = subsample(embed_images(panel.run, "test"), POINTS)
-            scatter(above[index], tsne(seen.features), seen)
-        if shown[index] is None:
-            empty_panel(below[index], said)
+            embedded = subsample(embed_images(panel.run, "test"), POINTS)
+            scatter(plots[index], tsne(embedded.features), embedded)
+        if distances[index] is None:
+            empty_panel(heatmaps[index], reason)
             continue
-        matrix, classes = shown[index]
-        image = heatmap(below[index], matrix, classes, largest=largest, ylabels=index == 0)
-        below[index].set_title(f"CV of distances {variation(matrix):.2f}", fontsize=6.5, pad=3)
+        matrix, classes = distances[index]
+        image = heatmap(heatmaps[index], matrix, classes, largest=largest, ylabels=index == 0)
+        heatmaps[index].set_title(f"CV of distances {variation(matrix):.2f}", fontsize=6.5, pad=3)
     if image is not None:
-        colour_bar(below[-1], image)
+        colour_bar(heatmaps[-1], image)
     return drawing
 
 
-def _distances(run, needs: list[str]) -> tuple[np.ndarray, list[str]] | None:
-    found = clusters(run) if missing_reason(run, needs) is None else read_clusters(run)
-    return None if found is None else (row_normalised(found.distances), found.classes)
+def _distances(run: Run, needs: list[str]) -> tuple[np.ndarray, list[str]] | None:
+    """Return the row-normalised distances and the classes; without weights, those that an earlier drawing saved."""
+    measured = clusters(run) if missing_reason(run, needs) is None else read_clusters(run)
+    return None if measured is None else (row_normalised(measured.distances), measured.classes)
 
 
-def subsample(of: Embedded, points: int, classes: list[str] | None = None) -> Embedded:
-    """The first images of each class, `points` of them in all or as many as there are; of `classes`, or all."""
-    chosen = classes or of.classes
-    at = [np.flatnonzero(of.y == of.classes.index(name))[: points // len(chosen)] for name in chosen]
-    y = np.repeat(np.arange(len(chosen)), [len(indices) for indices in at])
-    return Embedded(of.features[np.concatenate(at)], y, chosen)
+def subsample(embedded: Embedded, points: int, classes: list[str] | None = None) -> Embedded:
+    """Select the first images of each class, at most `points` in total and the same number per class.
+
+    `classes` restricts the result to these classes, in this order; the default is all."""
+    classes = classes or embedded.classes
+    per_class = points // len(classes)
+    indices = [np.flatnonzero(embedded.y == embedded.classes.index(name))[:per_class] for name in classes]
+    y = np.repeat(np.arange(len(classes)), [len(group) for group in indices])
+    return Embedded(embedded.features[np.concatenate(indices)], y, classes)
 
 
 def tsne(features: np.ndarray) -> np.ndarray:
-    """Two dimensions of `[N, D]` by t-SNE (van der Maaten & Hinton, 2008), started from the principal components."""
+    """Embed features `[N, D]` in two dimensions by t-SNE (van der Maaten & Hinton, 2008), initialized by PCA."""
     from sklearn.manifold import TSNE
 
     perplexity = min(30, (len(features) - 1) / 3)
     return TSNE(2, perplexity=perplexity, init="pca", random_state=0, n_jobs=1).fit_transform(features)
 
 
-def scatter(axes: Axes, points: np.ndarray, of: Embedded, *, size: float = 1.5) -> None:
-    """Points `[N, 2]` by class: colour, marker and, at the median of up to 20 classes' points, the class's name."""
-    halo = [withStroke(linewidth=1.6, foreground="white")]
-    for label, name in enumerate(of.classes):
-        own = points[of.y == label]
-        look = {"color": COLOURS[label % 10], "marker": MARKERS[label % 10], "zorder": 1}
-        axes.scatter(*own.T, s=size, linewidths=0, rasterized=True, **look)
-        if len(of.classes) <= 20 and len(own):
-            where = {"ha": "center", "va": "center", "fontsize": 5.5, "zorder": 2, "path_effects": halo}
-            axes.text(*np.median(own, axis=0), name.replace("_", " "), parse_math=False, **where)
+def scatter(axes: Axes, points: np.ndarray, embedded: Embedded, *, size: float = 1.5) -> None:
+    """Plot points `[N, 2]`; each class has a colour, a marker and its name at the median of its points."""
+    outline = [withStroke(linewidth=1.6, foreground="white")]
+    for label, name in enumerate(embedded.classes):
+        class_points = points[embedded.y == label]
+        style = {"color": COLOURS[label % 10], "marker": MARKERS[label % 10], "zorder": 1}
+        axes.scatter(*class_points.T, s=size, linewidths=0, rasterized=True, **style)
+        if len(embedded.classes) <= MAX_NAMED_CLASSES and len(class_points):
+            style = {"ha": "center", "va": "center", "fontsize": 5.5, "zorder": 2, "path_effects": outline}
+            axes.text(*np.median(class_points, axis=0), name.replace("_", " "), parse_math=False, **style)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_box_aspect(1)

@@ -12,19 +12,20 @@ from lls.runs.summary import format_measure
 
 
 def draw(figure: Figure) -> Drawing:
+    """Draw the confusions in per cent of each true class, and softmax(Q) with its rank correlation to them."""
     (panel,) = figure.panels
     run = panel.run
     drawing, (pair,) = make_figure(1, 2, height=3.45)
     left, right = pair
-    if said := missing_reason(run, figure.needs):
+    if reason := missing_reason(run, figure.needs):
         for axes, name in zip(pair, ("(a) confusions", "(b) learned Q"), strict=True):
             axes.set_title(name, pad=4)
-            empty_panel(axes, said)
+            empty_panel(axes, reason)
         return drawing
     counts, classes = read_confusion(run.folder / "confusion.csv")
     q, _ = probabilities(run)
-    shares = heatmap(left, 100 * counts / counts.sum(1, keepdims=True), classes, digits=0, plain_diagonal=True)
-    colour_bar(left, shares, "%")
+    percentages = 100 * counts / counts.sum(1, keepdims=True)
+    colour_bar(left, heatmap(left, percentages, classes, digits=0, plain_diagonal=True), "%")
     colour_bar(right, heatmap(right, q, classes, ylabels=False), "$Q_{yj}$")
     left.set_title(f"(a) confusions, top-1 {format_measure(run.result, 'top1', '.2f', ' %')}", pad=4)
     rank = run.result.get("q_confusion")
@@ -36,7 +37,7 @@ def draw(figure: Figure) -> Drawing:
 
 
 def read_confusion(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Counts `[K, K]`, true class down, predicted class across; and the classes."""
+    """Read confusion.csv: counts `[K, K]`, one row per true class and one column per predicted class; class names."""
     with open(path, newline="", encoding="utf-8") as file:
         (_, *classes), *rows = csv.reader(file)
     return np.array([[int(count) for count in row[1:]] for row in rows]), classes

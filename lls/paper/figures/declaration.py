@@ -1,11 +1,10 @@
-"""The figures that configs/figure/N.yaml declares: rows x columns of runs.
+"""Load the figures that configs/figure/N.yaml declares: rows and columns of runs.
 
-A panel shows a finished run or says what is lacking. Matplotlib and torch are imported when something is drawn, so that
-the runs of a figure can be planned without them.
+This module imports neither matplotlib nor torch, so that planning the runs of a figure stays fast.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
@@ -21,77 +20,80 @@ FIGURES = CONFIGS / "figure"
 
 
 class Panel(NamedTuple):
-    """One run of a figure: the names of its row, or of its data set where that is another, and of its column; and the
-    classes that it shows (None: all)."""
+    """One run of a figure."""
 
-    row: str
+    row: str  # the row's name; the data set's name if an override has changed the data set
     column: str
     run: Run
     overrides: list[str]
-    classes: list[str] | None
+    classes: list[str] | None  # the classes that are shown (None: all)
 
 
 class Figure(NamedTuple):
-    """A declared figure. `stated`: the overrides by which its runs differ from those that it declares."""
+    """A declared figure."""
 
     name: str
     title: str
     drawing: str  # the module of this package that draws it
-    needs: list[str]  # files that a run must have kept to be drawn
+    needs: list[str]  # files of a run without which it cannot be drawn
     across: int  # panels side by side
     panels: list[Panel]
-    stated: list[str]
+    deviations: list[str]  # the overrides that change at least one of the declared runs
 
     @property
     def missing(self) -> dict[str, Panel]:
-        """The panels whose run can't be shown, by the run's id."""
+        """The panels that cannot be drawn yet, by the id of their run."""
         return {panel.run.id: panel for panel in self.panels if missing_reason(panel.run, self.needs)}
 
 
 def names() -> list[str]:
-    """The declared figures, in the paper's order."""
+    """Return the names of the declared figures, in the paper's order."""
     return sorted((path.stem for path in FIGURES.glob("*.yaml")), key=lambda name: (len(name), name))
 
 
 def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Figure:
-    """Figure `name` with `overrides` added to each of its runs. smoke: every run in its small form (smoke.py).
-    UserError for a figure that is not declared, or an override that does not fit its runs."""
+    """Load a declared figure and apply `overrides` to each of its runs.
+
+    smoke: use the small form of each run (lls/paper/smoke.py).
+    Raises UserError if the figure is not declared or an override does not fit its runs."""
     if name not in names():
         raise UserError(f"figure {name}: not declared{did_you_mean(name, names())} (there are: {', '.join(names())})")
     declared = OmegaConf.to_container(OmegaConf.load(FIGURES / f"{name}.yaml"))
     columns = declared.get("columns", [{"name": "", "run": {}}])
-    added = dict(text.partition("=")[::2] for text in overrides)
-    panels, stated = [], set()
+    extra = dict(text.partition("=")[::2] for text in overrides)
+    panels, effective = [], set()
     for row in declared["rows"]:
         for column in columns:
-            own = {key: str(value) for key, value in (row["run"] | column["run"]).items()}
-            run, words = _run(own | added, smoke)
-            stated |= {key for key in added if _run(own | _without(added, key), smoke)[0].id != run.id}
-            of = row["name"] if run.cfg.dataset.name == row["run"]["dataset"] else run.cfg.dataset.name
-            panels.append(Panel(of, str(column["name"]), run, words, row.get("classes")))
-    said = ["SMOKE=1"] if smoke else []
-    said += [f"{key}={value}" for key, value in added.items() if key in stated]
+            keys = {key: str(value) for key, value in (row["run"] | column["run"]).items()}
+            panel = _panel(row, column, keys | extra, smoke)
+            panels.append(panel)
+            for key in extra:
+                without = {other: value for other, value in extra.items() if other != key}
+                if _panel(row, column, keys | without, smoke).run.id != panel.run.id:
+                    effective.add(key)
+    deviations = ["SMOKE=1"] if smoke else []
+    deviations += [f"{key}={value}" for key, value in extra.items() if key in effective]
     across = declared.get("across", len(columns))
-    return Figure(name, declared["title"], declared["drawing"], declared["needs"], across, panels, said)
+    return Figure(name, declared["title"], declared["drawing"], declared["needs"], across, panels, deviations)
 
 
-def _run(said: dict[str, str], smoke: bool) -> tuple[Run, list[str]]:
-    words = [f"{key}={value}" for key, value in said.items()]
-    words = small.overrides(words) if smoke else words
-    return run_of(words), words
-
-
-def _without(added: dict[str, str], key: str) -> dict[str, str]:
-    return {other: value for other, value in added.items() if other != key}
+def _panel(row: dict[str, Any], column: dict[str, Any], keys: dict[str, str], smoke: bool) -> Panel:
+    overrides = [f"{key}={value}" for key, value in keys.items()]
+    overrides = small.overrides(overrides) if smoke else overrides
+    run = run_of(overrides)
+    row_name = row["name"] if run.cfg.dataset.name == row["run"]["dataset"] else run.cfg.dataset.name
+    return Panel(row_name, str(column["name"]), run, overrides, row.get("classes"))
 
 
 def runs_of(chosen: Iterable[Figure]) -> list[Run]:
-    """Every run that these figures need, each once."""
+    """Return the distinct runs of these figures."""
     return list({panel.run.id: panel.run for figure in chosen for panel in figure.panels}.values())
 
 
 def files_of(chosen: Iterable[Figure]) -> dict[str, set[str]]:
-    """By a run's id, the files that these figures need of it: weights are not tracked, and have to be trained again."""
+    """Return the files that these figures need from each run, by the run's id.
+
+    A finished run whose weights are gone has to be trained again, because weights are not tracked by git."""
     files: dict[str, set[str]] = {}
     for figure in chosen:
         for panel in figure.panels:
@@ -100,7 +102,7 @@ def files_of(chosen: Iterable[Figure]) -> dict[str, set[str]]:
 
 
 def missing_reason(run: Run, files: Sequence[str]) -> str | None:
-    """What is said in place of a run's picture; None if the run is done and has these files."""
+    """Return why a run cannot be drawn; None if it is finished and has these files."""
     if failed := run.failed:
         return f"diverged in epoch {failed['epoch']}"
     if run.result is None:

@@ -1,4 +1,4 @@
-"""Penultimate features of a trained network, and how its classes lie in them."""
+"""Penultimate features of a trained network, and the distances between its classes."""
 
 import json
 from pathlib import Path
@@ -19,24 +19,23 @@ CLUSTERS = "clusters.json"
 
 
 class Clusters(NamedTuple):
-    """Of the *training* images' features: distances `[K, K]`, 1 - cos between the centres of two classes (Section 5.2);
-    spread `[K]`, the mean of 1 - cos between an image of the class and its centre."""
+    """Cosine distances in the features of the *training* images (Section 5.2)."""
 
     classes: list[str]
-    distances: np.ndarray
-    spread: np.ndarray
+    distances: np.ndarray  # [K, K], 1 - cos between the centres of two classes
+    spread: np.ndarray  # [K], mean of 1 - cos between an image of the class and the class centre
 
 
 class Embedded(NamedTuple):
-    """Features float32 `[N, D]` of images without augmentation, labels int64 `[N]`, class names."""
+    """Features of images without augmentation."""
 
-    features: np.ndarray
-    y: np.ndarray
+    features: np.ndarray  # [N, D], float32
+    y: np.ndarray  # [N], int64
     classes: list[str]
 
 
 def embed_images(run: Run, split: str) -> Embedded:
-    """The penultimate features of a run's `train` or `test` images, by the weights in its last.pt."""
+    """Compute the penultimate features of the `train` or `test` images with the weights in the run's last.pt."""
     cfg = run.cfg
     device = select_device(cfg.machine.device)
     source, state = find_source(cfg.dataset, Path(cfg.machine.data)), load(run)
@@ -50,54 +49,58 @@ def embed_images(run: Run, split: str) -> Embedded:
 
 
 def clusters(run: Run) -> Clusters:
-    """How the classes of a finished run lie: read from its clusters.json, which is written where it is not there."""
-    if (known := read_clusters(run)) is not None:
-        return known
+    """Return the distances between the classes of a finished run, computed once and saved in its clusters.json."""
+    if (saved := read_clusters(run)) is not None:
+        return saved
     measured = measure(embed_images(run, "train"))
-    rounded = [[round(value, 5) for value in row] for row in measured.distances.tolist()]
     content = {
         "finished": run.result.get("finished"),
         "classes": measured.classes,
         "spread": [round(value, 5) for value in measured.spread.tolist()],
+        "distances": [[round(value, 5) for value in row] for row in measured.distances.tolist()],
     }
-    text = json.dumps(content | {"distances": rounded}) + "\n"
+    text = json.dumps(content) + "\n"
     write_atomic(run.folder / CLUSTERS, lambda temporary: temporary.write_text(text))
     return read_clusters(run)
 
 
 def read_clusters(run: Run) -> Clusters | None:
-    """What `clusters` left in a run's folder; None if there is nothing, or the run was trained again since."""
+    """Read a run's clusters.json; None if there is none, or if the run was trained again since."""
     path = run.folder / CLUSTERS
-    known = json.loads(path.read_text()) if path.exists() else {}
-    if run.result is None or known.get("finished") != run.result.get("finished"):
+    content = json.loads(path.read_text()) if path.exists() else {}
+    if run.result is None or content.get("finished") != run.result.get("finished"):
         return None
-    return Clusters(known["classes"], np.array(known["distances"]), np.array(known["spread"]))
+    return Clusters(content["classes"], np.array(content["distances"]), np.array(content["spread"]))
 
 
-def measure(of: Embedded) -> Clusters:
-    """Centres are means of the features as they are; a class without an image has distances of nan."""
-    k = len(of.classes)
-    sums, counts = np.zeros((k, of.features.shape[1])), np.bincount(of.y, minlength=k)
-    np.add.at(sums, of.y, of.features.astype(np.float64))
+def measure(embedded: Embedded) -> Clusters:
+    """Compute class centres, their distances and the spread of each class.
+
+    A centre is the mean of the features, which are not normalized first. The distances of a class without images
+    are nan."""
+    k = len(embedded.classes)
+    features = embedded.features.astype(np.float64)
+    sums, counts = np.zeros((k, features.shape[1])), np.bincount(embedded.y, minlength=k)
+    np.add.at(sums, embedded.y, features)
     with np.errstate(invalid="ignore", divide="ignore"):
-        centres = _unit(sums / counts[:, None])
-        apart = 1 - (_unit(of.features.astype(np.float64)) * centres[of.y]).sum(1)
-        spread = np.bincount(of.y, np.nan_to_num(apart), minlength=k) / counts
+        centres = _normalize(sums / counts[:, None])
+        to_centre = 1 - (_normalize(features) * centres[embedded.y]).sum(1)
+        spread = np.bincount(embedded.y, np.nan_to_num(to_centre), minlength=k) / counts
     distances = 1 - centres @ centres.T
     np.fill_diagonal(distances, 0)
-    return Clusters(of.classes, distances.clip(min=0), spread)
+    return Clusters(embedded.classes, distances.clip(min=0), spread)
 
 
 def row_normalised(distances: np.ndarray) -> np.ndarray:
-    """cd(i, j) / Σ_j cd(i, j) (Section 5.2): rows sum to 1, so the matrix is not symmetric."""
+    """Divide each row by its sum: cd(i, j) / Σ_j cd(i, j) (Section 5.2). The result is not symmetric."""
     return distances / distances.sum(1, keepdims=True)
 
 
 def variation(matrix: np.ndarray) -> float:
-    """The coefficient of variation of a matrix off its diagonal: 0 where all classes are equally far apart."""
-    off = matrix[~np.eye(len(matrix), dtype=bool)]
-    return float(off.std() / off.mean())
+    """Compute the coefficient of variation of the entries off the diagonal: 0 if all distances are equal."""
+    off_diagonal = matrix[~np.eye(len(matrix), dtype=bool)]
+    return float(off_diagonal.std() / off_diagonal.mean())
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _normalize(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

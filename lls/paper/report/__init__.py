@@ -1,6 +1,7 @@
-"""One self-contained HTML page of everything that there is: claims, tables, figures, the learned Q, every run's curves.
+"""The report: one HTML page with claims, tables, figures, learned Q matrices and the curves of all finished runs.
 
-It opens from disk: no network, no framework. page.html, page.css and page.js are put together with the data as JSON.
+The page opens from disk and needs neither a network nor a framework. Its template is page.html, page.css and the
+scripts; the data are embedded as JSON.
 """
 
 import base64
@@ -18,6 +19,7 @@ from lls.runs.find import all_runs
 from lls.runs.run import Run
 
 HERE = Path(__file__).parent
+SCRIPTS = ("elements.js", "results.js", "matrices.js", "runs.js")  # in the order that they need each other
 CURVES = ("top1", "nll", "loss", "lr")
 
 
@@ -29,12 +31,12 @@ def write(output: Path) -> Path:
 
 
 def page(output: Path) -> str:
-    """The page, of the runs, tables and figures under `output`."""
+    """Return the page as HTML, made from the runs, tables and figures under `output`."""
     runs = [run for run in all_runs(output) if run.result is not None]
     full, short = judged_claims(output)
     data = {
-        "claims": [_claim(d) for d in full],
-        "short": [_claim(d) for d in short],
+        "claims": [_claim(judged) for judged in full],
+        "short": [_claim(judged) for judged in short],
         "tables": [
             {"name": path.stem, "html": markdown_html(path.read_text())} for path in _in_order(output / "tables", "md")
         ],
@@ -43,35 +45,42 @@ def page(output: Path) -> str:
         "runs": [_run(run) for run in runs],
     }
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
-    parts = {"style": (HERE / "page.css").read_text(), "script": (HERE / "page.js").read_text(), "data": text}
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], (HERE / "page.html").read_text())
+    script = "\n".join((HERE / name).read_text() for name in SCRIPTS)
+    parts = {"style": (HERE / "page.css").read_text(), "script": script, "data": text}
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], (HERE / "page.html").read_text())
 
 
 def _in_order(folder: Path, suffix: str) -> list[Path]:
-    """The tables or figures of a folder, the paper's first and in its order; files that are neither are left out."""
-    numbered = {path: re.match(r"\d+(?=$|-)", path.stem) for path in folder.glob(f"*.{suffix}")}
-    found = [path for path, number in numbered.items() if number or suffix == "md"]
-    return sorted(found, key=lambda path: (int(numbered[path][0]) if numbered[path] else 999, path.stem))
+    """Return the tables or figures of a folder: those of the paper first, in its order.
+
+    An image whose name does not start with a number is no figure of the paper, and is left out."""
+    numbers = {path: re.match(r"\d+(?=$|-)", path.stem) for path in folder.glob(f"*.{suffix}")}
+    paths = [path for path, number in numbers.items() if number or suffix == "md"]
+    return sorted(paths, key=lambda path: (int(numbers[path][0]) if numbers[path] else 999, path.stem))
 
 
-def _claim(of: JudgedClaim) -> dict:
-    claim, evidence, verdict = of
-    keys = {"says": claim.says, "where": claim.where, "paper": claim.paper, "ours": evidence.ours}
-    return keys | {"verdict": verdict.word, "why": verdict.why, "short": claim.short and short_runs_label(claim)}
+def _claim(judged: JudgedClaim) -> dict:
+    claim, evidence, verdict = judged
+    keys = {"says": claim.says, "where": claim.where, "paper": claim.paper, "ours": evidence.measured}
+    return keys | {"verdict": verdict.label, "why": verdict.reason, "short": claim.short and short_runs_label(claim)}
 
 
 def _figure(path: Path) -> dict:
     from PIL import Image
 
     with Image.open(path) as image:
-        about, (width, height) = dict(image.text), image.size
-    title = about.get("Title", path.stem)
-    shown = {"title": title, "runs": about.get("Description", "").split(), "width": width, "height": height}
-    return shown | {"src": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()}
+        metadata, (width, height) = dict(image.text), image.size
+    return {
+        "title": metadata.get("Title", path.stem),
+        "runs": metadata.get("Description", "").split(),
+        "width": width,
+        "height": height,
+        "src": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+    }
 
 
 def _matrix(run: Run) -> dict:
-    """softmax(Q) in steps of 1/65535, row by row, as base64 of little-endian uint16."""
+    """Encode softmax(Q) row by row: steps of 1/65535 as little-endian uint16, in base64."""
     import numpy as np
 
     from lls.qmatrix import load_q
@@ -93,16 +102,18 @@ def _run(run: Run) -> dict:
         "budget": cfg.budget,
         "top1": result.get("top1"),
         "epochs": result.get("epochs"),
-        "curves": {name: [_short(row[name]) for row in rows] for name in CURVES},
+        "curves": {name: [_round(row[name]) for row in rows] for name in CURVES},
     }
 
 
-def _short(value: float) -> float:
+def _round(value: float) -> float:
     return float(f"{value:.5g}")
 
 
 def markdown_html(text: str) -> str:
-    """HTML of the Markdown that our tables are in: headings, paragraphs, pipe tables, bold, <u>, code, links."""
+    """Convert the Markdown of the rendered tables to HTML.
+
+    It knows headings, paragraphs, pipe tables, bold, code, links, and the tags <u>, <sub>, <sup> and <br>."""
     blocks = re.split(r"\n{2,}", text.strip())
     return "\n".join(_block(block.splitlines()) for block in blocks)
 
@@ -130,4 +141,4 @@ def _inline(text: str) -> str:
     safe = re.sub(r"&lt;(/?(?:u|sub|sup|br))&gt;", r"<\1>", safe)
     safe = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", safe)
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
-    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", safe)  # links lead into the repository, not into this page
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", safe)  # links point into the repository, not this page

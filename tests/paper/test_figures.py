@@ -1,8 +1,6 @@
-"""Figures: what they declare, what they show of runs that there are, and what they say of those that there are not."""
+"""Figures: the declared runs, the panels of finished and of missing runs, features and distances."""
 
 import json
-import runpy
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,32 +15,17 @@ from lls.paper import figures
 from lls.runs.run import Run
 from lls.training.execute import execute
 
-ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ["dataset=digits", "network=lenet", "train.epochs=2", "train.warmup=1", "train.milestones=[1]"]
 
 
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
-    """The overrides of three short runs on digits, which are finished: 1-hot, LS, LLS."""
+    """Train three short runs on digits: 1-hot, LS, LLS. Returns the overrides that they share."""
     output = tmp_path_factory.mktemp("figures")
     machine = [f"machine.data={data}", f"machine.output={output}", "machine.wandb=disabled", "machine.device=cpu"]
     for method in ("onehot", "ls", "lls"):
         execute(Run(compose([*DIGITS, *machine, f"method={method}"])))
     return [*DIGITS, *machine]
-
-
-@pytest.fixture
-def figures_py(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["figures.py", *words])
-        status = 0
-        try:
-            runpy.run_path(str(ROOT / "scripts" / "figures.py"), run_name="__main__")
-        except SystemExit as stopped:
-            status = stopped.code
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def texts(drawing):
@@ -51,7 +34,7 @@ def texts(drawing):
     return [text.get_text() for text in drawing.findobj(Text) if text.get_text()]
 
 
-def test_the_papers_figures_are_declared():
+def test_the_figures_of_the_paper_are_declared():
     assert figures.names() == ["3", "4", "5", "6", "7", "8", "9"]
     declared = [figures.load(name) for name in figures.names()]
     runs = figures.runs_of(declared)
@@ -62,66 +45,64 @@ def test_the_papers_figures_are_declared():
     assert {run.cfg.budget for run in runs} == {1.0}
 
 
-def test_figure_8_is_lenet_and_figure_4_alexnet():
-    network = {name: {p.run.cfg.network.name for p in figures.load(name).panels} for name in ("4", "8")}
-    assert network == {"4": {"alexnet"}, "8": {"lenet"}}
+def test_figure_4_uses_alexnet_and_figure_8_lenet():
+    networks = {name: {p.run.cfg.network.name for p in figures.load(name).panels} for name in ("4", "8")}
+    assert networks == {"4": {"alexnet"}, "8": {"lenet"}}
 
 
-def test_the_sweep_has_the_papers_alphas():
+def test_figure_7_has_the_alphas_of_the_paper():
     panels = figures.load("7").panels
     assert [p.run.cfg.method.alpha for p in panels if p.row == "CUB-200"] == [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
-def test_what_differs_from_the_paper_is_stated_and_nothing_else():
+def test_a_figure_names_exactly_the_overrides_that_change_its_runs():
     figure = figures.load("4", ["network=lenet", "budget=0.05", "seed=0", "machine.output=elsewhere"])
-    assert figure.stated == ["network=lenet", "budget=0.05"]
-    assert figures.load("8", ["network=lenet"]).stated == []
+    assert figure.deviations == ["network=lenet", "budget=0.05"]
+    assert figures.load("8", ["network=lenet"]).deviations == []
 
 
-def test_another_data_set_is_not_passed_off_as_the_declared_one():
+def test_a_row_with_another_data_set_has_its_name():
     assert {panel.row for panel in figures.load("9", ["dataset=fashionmnist"]).panels} == {"fashionmnist"}
 
 
-@pytest.mark.parametrize(("word", "said"), [("12", "not declared"), ("4 netwrok=lenet", "did you mean")])
-def test_mistakes_are_one_line(word, said, figures_py):
-    status, out, err = figures_py(*word.split())
+@pytest.mark.parametrize(("words", "message"), [("12", "not declared"), ("4 netwrok=lenet", "did you mean")])
+def test_a_user_error_is_one_line(words, message, run_script):
+    status, out, err = run_script("figures.py", *words.split())
     assert status == 2
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert not out
 
 
 @pytest.mark.parametrize("name", figures.names())
-def test_every_figure_is_drawn(name, runs, monkeypatch):
-    """t-SNE is stood in for by the first two features, and pixels are few: the rest takes seconds."""
-    from lls.paper.figures import clusters, page, trios
+def test_a_figure_is_drawn_as_png_and_pdf(name, runs, monkeypatch):
+    """The first two features replace t-SNE, which would take most of the time."""
+    from lls.paper.figures import clusters
 
-    monkeypatch.setattr(page, "DPI", 60)
-    for module in (clusters, trios):
-        monkeypatch.setattr(module, "tsne", lambda features: features[:, :2])
+    monkeypatch.setattr(clusters, "tsne", lambda features: features[:, :2])
     figure = figures.load(name, runs)
-    png, pdf = figures.draw(figure)
+    png, pdf = figures.draw(figure, dpi=60)
     assert pdf.read_bytes().startswith(b"%PDF")
     with Image.open(png) as image:
         assert image.width == 5.5 * 60
-        shown = {panel.run.id for panel in figure.panels} - set(figure.missing)
-        assert set(image.text["Description"].split()) == shown
-        assert shown
+        drawn = {panel.run.id for panel in figure.panels} - set(figure.missing)
+        assert set(image.text["Description"].split()) == drawn
+        assert drawn
         assert "dataset=digits" in image.text["Title"]
         assert np.asarray(image.convert("L")).std() > 10
     assert len(figure.missing) == {"7": 5, "9": 8}.get(name, 0)
 
 
-def test_a_missing_run_is_said_with_its_command(overrides, figures_py):
+def test_a_missing_run_is_printed_with_its_command(overrides, run_script):
     output = next(text for text in overrides if "machine.output" in text)
-    status, out, _ = figures_py("8", "budget=0.05", "network=lenet", output)
+    status, out, _ = run_script("figures.py", "8", "budget=0.05", "network=lenet", output)
     assert status == 0
     assert f"not run: python train.py dataset=fashionmnist network=lenet method=ls budget=0.05 {output}" in out
     with Image.open(Path(output.partition("=")[2]) / "figures" / "8-budget-0.05.png") as image:
         assert image.text["Description"] == ""
 
 
-def test_a_panel_says_what_is_lacking(overrides):
+def test_an_empty_panel_shows_the_reason(overrides):
     from lls.paper.figures import clusters
 
     assert texts(clusters.draw(figures.load("8", overrides))).count("not run") == 6
@@ -134,13 +115,13 @@ def test_a_panel_says_what_is_lacking(overrides):
     assert texts(clusters.draw(figures.load("8", overrides))).count("weights not kept") == 6
 
 
-def test_classes_that_are_not_there_are_said(runs):
+def test_a_panel_names_the_classes_that_the_data_set_lacks(runs):
     from lls.paper.figures import trios
 
     assert any("no class\ncat, dog, truck" in text for text in texts(trios.draw(figures.load("6", runs))))
 
 
-def test_a_line_of_the_confusions_is_a_true_class(runs):
+def test_a_row_of_the_confusion_matrix_is_a_true_class(runs):
     from lls.paper.figures.confusion import read_confusion
 
     run = figures.load("4", runs).panels[0].run
@@ -156,62 +137,62 @@ def embedded(features, y, classes="ab"):
     return Embedded(np.array(features, np.float32), np.array(y), list(classes))
 
 
-def test_distances_of_centres():
-    """Three classes at right angles, at 45 degrees and as they are: worked out by hand."""
+def test_distances_between_class_centres():
+    """Centres at 0, 90 and 45 degrees; the expected distances are computed by hand."""
     from lls.paper.figures.features import measure, row_normalised, variation
 
-    found = measure(embedded([[2, 0], [4, 0], [0, 1], [1, 1]], [0, 0, 1, 2], "abc"))
+    measured = measure(embedded([[2, 0], [4, 0], [0, 1], [1, 1]], [0, 0, 1, 2], "abc"))
     near = 1 - 0.5**0.5
-    np.testing.assert_allclose(found.distances, [[0, 1, near], [1, 0, near], [near, near, 0]], atol=1e-7)
-    np.testing.assert_allclose(found.spread, 0, atol=1e-7)
-    rows = row_normalised(found.distances)
+    np.testing.assert_allclose(measured.distances, [[0, 1, near], [1, 0, near], [near, near, 0]], atol=1e-7)
+    np.testing.assert_allclose(measured.spread, 0, atol=1e-7)
+    rows = row_normalised(measured.distances)
     np.testing.assert_allclose(rows.sum(1), 1)
     assert rows[0, 2] != pytest.approx(rows[2, 0])  # resolution: the paper's formula is not symmetric
     assert variation(1 - np.eye(4)) == 0
-    assert variation(found.distances) == pytest.approx(np.std([1, near, near]) / np.mean([1, near, near]))
+    assert variation(measured.distances) == pytest.approx(np.std([1, near, near]) / np.mean([1, near, near]))
 
 
-def test_spread_is_within_a_class():
+def test_spread_is_measured_within_a_class():
     from lls.paper.figures.features import measure
 
-    found = measure(embedded([[1, 1], [1, -1], [0, 1], [0, 2]], [0, 0, 1, 1]))
-    np.testing.assert_allclose(found.spread, [1 - 0.5**0.5, 0], atol=1e-7)
+    measured = measure(embedded([[1, 1], [1, -1], [0, 1], [0, 2]], [0, 0, 1, 1]))
+    np.testing.assert_allclose(measured.spread, [1 - 0.5**0.5, 0], atol=1e-7)
 
 
-def test_distances_are_kept_until_the_run_is_trained_again(runs):
+def test_distances_are_saved_until_the_run_is_trained_again(runs):
     from lls.paper.figures.features import clusters, embed_images, measure, read_clusters
 
     run = figures.load("8", runs).panels[2].run
     (run.folder / "clusters.json").unlink(missing_ok=True)
     assert read_clusters(run) is None
-    found = clusters(run)
-    np.testing.assert_allclose(found.distances, measure(embed_images(run, "train")).distances, atol=1e-5)
-    kept = json.loads((run.folder / "clusters.json").read_text())
-    (run.folder / "clusters.json").write_text(json.dumps(kept | {"finished": "another time"}))
+    computed = clusters(run)
+    np.testing.assert_allclose(computed.distances, measure(embed_images(run, "train")).distances, atol=1e-5)
+    saved = json.loads((run.folder / "clusters.json").read_text())
+    (run.folder / "clusters.json").write_text(json.dumps(saved | {"finished": "another time"}))
     assert read_clusters(run) is None
 
 
-def test_tsne_repeats():
+def test_tsne_is_deterministic():
     from lls.paper.figures.clusters import tsne
 
     features = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     np.testing.assert_array_equal(tsne(features), tsne(features))
 
 
-def test_colours_stay_apart_for_the_colour_blind():
-    """Deuteranopia by Machado et al. (2009): no two of the ten colours come closer than a twelfth of the way from black
-    to white; markers differ too."""
+def test_colour_blind_readers_can_tell_the_colours_apart():
+    """Under deuteranopia, simulated as in Machado et al. (2009), any two of the ten colours differ by more than 1/12 of
+    the range of a channel. The markers differ too."""
     from matplotlib.colors import to_rgb
 
     from lls.paper.figures.page import COLOURS, MARKERS
 
-    seen = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
-    points = [seen @ np.array(to_rgb(colour)) for colour in COLOURS]
-    apart = [np.abs(a - b).max() for i, a in enumerate(points) for b in points[:i]]
-    assert min(apart) > 1 / 12
+    deuteranopia = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
+    points = [deuteranopia @ np.array(to_rgb(colour)) for colour in COLOURS]
+    distances = [np.abs(a - b).max() for i, a in enumerate(points) for b in points[:i]]
+    assert min(distances) > 1 / 12
     assert len(set(MARKERS)) == len(COLOURS) == 10
 
 
-def test_unknown_figures_are_refused():
+def test_loading_an_unknown_figure_lists_the_declared_ones():
     with pytest.raises(UserError, match="there are: 3, 4"):
         figures.load("10")

@@ -1,21 +1,20 @@
-"""The report: whole in itself, and in a headless Chromium, where there is one, alive and without an error."""
+"""The report: self-contained, complete, and free of errors in a headless Chromium (if one is installed)."""
 
 import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from lls.paper import report
 
-ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
-# what is done to the page, and what it answers with, as JSON in its title
+# PROBE collects errors. DRIVE operates the page and writes what it shows, as JSON, to the title.
 PROBE = """
 const errors = [];
 window.addEventListener("error", (event) => {
@@ -29,8 +28,8 @@ DRIVE = """
 const element = (id) => document.getElementById(id);
 const point = (target, x, y) => {
   const box = target.getBoundingClientRect();
-  const place = { clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true };
-  target.dispatchEvent(new PointerEvent("pointermove", place));
+  const position = { clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true };
+  target.dispatchEvent(new PointerEvent("pointermove", position));
 };
 const change = (target, value, kind) => { target.value = value; target.dispatchEvent(new Event(kind)); };
 const lines = () => element("c-chart").querySelectorAll("path").length;
@@ -70,7 +69,7 @@ setTimeout(drive, 200);
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    """Three tracked runs, a figure of one of them, and a table."""
+    """An output folder with three tracked runs, a figure of one of them, and a table."""
     from lls.paper import figures
 
     folder = tmp_path_factory.mktemp("report")
@@ -90,7 +89,7 @@ def page(output):
     return report.write(output).read_text()
 
 
-def test_the_page_is_whole_in_itself(page):
+def test_the_page_is_self_contained(page):
     script = page.split("</style>")[1]
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", page)
     assert "@import" not in page
@@ -100,7 +99,7 @@ def test_the_page_is_whole_in_itself(page):
     assert urls <= {"http://www.w3.org/2000/svg"}  # the name of a namespace, which nothing loads
 
 
-def test_it_holds_what_there_is(page, output):
+def test_the_page_has_all_runs_figures_and_claims(page, output):
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
     assert [run["method"] for run in data["runs"]] == ["lls", "ls", "onehot"]
     assert len(data["runs"][0]["curves"]["top1"]) == 10
@@ -111,7 +110,7 @@ def test_it_holds_what_there_is(page, output):
     assert matrix["classes"][6] == "Shirt"
 
 
-def test_tables_come_through_as_html():
+def test_tables_are_converted_to_html():
     text = "# T & U\n\n| a < b | **c** |\n|---|---:|\n| `x` \\| y | <u>80.1</u> |\n\nSee [it](x.md) <script>."
     assert report.markdown_html(text).splitlines() == [
         "<h3>T &amp; U</h3>",
@@ -121,19 +120,19 @@ def test_tables_come_through_as_html():
     ]
 
 
-def test_a_page_of_nothing_is_a_page(tmp_path):
+def test_a_page_without_runs_says_so(tmp_path):
     assert "No finished run has learned a Q yet" in report.page(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def answers(page, tmp_path_factory):
-    """answers(width): what the page answers when it is driven in a window so wide."""
+    """Operate the page in a window of this width: answers(1200) -> what it shows."""
     if CHROMIUM is None:
-        pytest.skip("no Chromium")
+        pytest.skip("no Chromium is installed")
     folder = tmp_path_factory.mktemp("chromium")
     path = folder / "page.html"
-    driven = page.replace("<head>", f"<head><script>{PROBE}</script>")
-    path.write_text(driven.replace("</body>", f"<script>{DRIVE}</script></body>"))
+    probed = page.replace("<head>", f"<head><script>{PROBE}</script>")
+    path.write_text(probed.replace("</body>", f"<script>{DRIVE}</script></body>"))
 
     def drive(width):
         command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
@@ -146,19 +145,19 @@ def answers(page, tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [1200, 500])
-def test_it_reacts_in_a_browser(width, answers):
-    found = answers(width)
-    assert found["errors"] == []
-    assert len(found["images"]) == 1
-    assert min(found["images"]) > 1000
-    assert found["wide"] <= 0  # nothing makes the page wider than its window
-    assert found["row"] == "Shirt"
-    assert found["bars"][0].startswith("T-shirt/top0.361")
-    assert "In return, T-shirt/top gives it 0.677" in found["says"]
-    assert "60%" in found["mark"]
-    assert found["below"] == found["chosen"] == "Sneaker"
-    assert found["first"] == "T-shirt/top"
-    assert found["lines"] == 3
-    assert "seed 0" in found["tip"]
-    assert "epoch 1" in found["tip"]
-    assert (found["filtered"], found["hidden"]) == (1, 0)
+def test_the_page_reacts_in_a_browser(width, answers):
+    answer = answers(width)
+    assert answer["errors"] == []
+    assert len(answer["images"]) == 1
+    assert min(answer["images"]) > 1000
+    assert answer["wide"] <= 0  # nothing makes the page wider than its window
+    assert answer["row"] == "Shirt"
+    assert answer["bars"][0].startswith("T-shirt/top0.361")
+    assert "In return, T-shirt/top gives it 0.677" in answer["says"]
+    assert "60%" in answer["mark"]
+    assert answer["below"] == answer["chosen"] == "Sneaker"
+    assert answer["first"] == "T-shirt/top"
+    assert answer["lines"] == 3
+    assert "seed 0" in answer["tip"]
+    assert "epoch 1" in answer["tip"]
+    assert (answer["filtered"], answer["hidden"]) == (1, 0)
