@@ -92,7 +92,7 @@ def measure(
     finish()
     begin = seconds_of(20)
     ready()
-    if isinstance(step, CUDAGraphStep) and not step.works:
+    if isinstance(step, CUDAGraphStep) and step.capture_failed:
         raise RuntimeError(f"{run.dataset} / {run.network}: its step was not recorded as a CUDA graph")
     n = steps
     if device.type == "cuda":  # of a small network, 200 steps are over before the clock rate is what it is in a run
