@@ -1,312 +1,174 @@
-"""A step, recorded or not, and checkpoints written meanwhile."""
+"""A training step that is captured as a CUDA graph: on a CPU with fake CUDA operations, and on a GPU."""
 
-import copy
+import gc
 import re
-import sysconfig
-import threading
-from types import SimpleNamespace
 
 import pytest
 import torch
+from fake_cuda import CPUOperations, FakeTorch
 
-import lls.device
 from lls.config.compose import compose
-from lls.device import ComputeSettings, has_triton, resolve_compute, set_precision
+from lls.device import ComputeSettings, set_precision
+from lls.methods.lls import LLS
 from lls.networks.models import lenet
-from lls.training import cuda_graph
 from lls.training.build import build_method, build_step
-from lls.training.checkpoint import Saver, _on_cpu
-from lls.training.cuda_graph import CUDAGraphStep, _CapturedGraph
+from lls.training.checkpoint import Saver
+from lls.training.cuda_graph import CUDAGraphStep, CUDAOperations
 from lls.training.step import Step
 
 B, K = 16, 10
-PARTS = ("net", "method", "optimizer")
-
-
-class Graph:
-    """Stands in for torch.cuda.CUDAGraph: replaying does what was done while it was recorded, on the same tensors."""
-
-    recording = None
-
-    def __init__(self):
-        self.work = None
-
-    def replay(self):
-        self.work()
+STATEFUL = ("net", "method", "optimizer")
 
 
 @pytest.fixture
-def fake_cuda(monkeypatch):
-    """CUDA's part of a recording, on the CPU: what is recorded is not done until it is replayed. It lists what is
-    called when one fails."""
-
-    class record:
-        def __init__(self, graph, *_, **__):
-            self.graph = graph
-
-        def __enter__(self):
-            Graph.recording = self.graph
-
-        def __exit__(self, kind, *_):
-            Graph.recording = None
-            if kind is not None:  # as PyTorch's, whose recording can't be ended then
-                raise RuntimeError("operation failed due to a previous error during capture")
-
-    class Stream:
-        def __init__(self, *_):
-            pass
-
-        def wait_stream(self, other):
-            pass
-
-    class stream:
-        def __init__(self, _):
-            pass
-
-        def __enter__(self):
-            pass
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", record)
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(torch.cuda, "set_stream", lambda _: None)
-    generator = SimpleNamespace(clone_state=lambda: None, graphsafe_set_state=lambda _: None)
-    monkeypatch.setattr(torch.cuda, "default_generators", {None: generator})
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
-    given_back = []
-    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
-        monkeypatch.setattr(torch._C, name, lambda *_, name=name: given_back.append(name))
-    plain = CUDAGraphStep._play
-
-    def play(self, tape):
-        if not self.method.cuda_graph_safe:
-            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
-        Graph.recording.work = lambda: plain(self, tape)
-
-    monkeypatch.setattr(CUDAGraphStep, "_play", play)
-    return given_back
+def fake_torch(monkeypatch):
+    fake = FakeTorch()
+    monkeypatch.setattr("lls.training.cuda_graph.torch", fake)
+    return fake
 
 
-def batches(n, mixed=()):
+def make_batches(n, mixed=()):
     g = torch.Generator().manual_seed(1)
     for i in range(n):
         x, y = torch.randn(B, 1, 32, 32, generator=g), torch.randint(K, (B,), generator=g)
         yield x, ([(y, 0.25 + 0.01 * i), (y.flip(0), 0.75 - 0.01 * i)] if i in mixed else [(y, 1.0)])
 
 
-def teacher():
-    """As of lls/training/teacher.py: it remembers what it said of the batch that it saw last."""
-    seen = [None, None]
+def make_teacher():
+    """As lls/training/teacher.py, it keeps the logits of the last batch."""
+    last = [None, None]
 
     def logits(x):
-        if seen[0] is not x:
-            seen[:] = x, 3 * x.flatten(1)[:, :K]
-        return seen[1]
+        if last[0] is not x:
+            last[:] = x, 3 * x.flatten(1)[:, :K]
+        return last[1]
 
     return logits
 
 
-def method_of(overrides):
+def make_method(overrides):
     cfg = compose(overrides.split()).method
     method = build_method(cfg, K)
     if "teacher" in cfg:
-        method.set_teacher(torch.eye(K) if "q" in cfg else teacher())
+        method.set_teacher(torch.eye(K) if "q" in cfg else make_teacher())
     return method
 
 
-def trained(kind, overrides="method=lls", mixed=(), n=9, end=5):
+def make_step(kind, overrides="method=lls", method=None, cuda=CPUOperations):
+    """A Step, or a CUDAGraphStep on the CPU. method: instead of the one that `overrides` name."""
     torch.manual_seed(0)
-    net, method = lenet(K, 1, 32), method_of(overrides)
+    net, method = lenet(K, 1, 32), method or make_method(overrides)
     groups = [{"params": list(net.parameters())}, *method.param_groups(5e-4)]
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
-    step, losses = kind(net, method, optimizer, clip_norm=1.0), []
-    for i, (x, labels) in enumerate(batches(n, mixed)):
+    keys = {"cuda": cuda(torch.device("cpu"))} if kind is CUDAGraphStep else {}
+    return kind(net, method, optimizer, clip_norm=1.0, **keys)
+
+
+def train(step, mixed=(), n=9, end=5):
+    """Train on n batches. The epoch ends, and the learning rate changes, after batch `end`."""
+    losses = []
+    for i, (x, labels) in enumerate(make_batches(n, mixed)):
         if i in (0, end):
             step.set_lr(0.05 / (1 + i))
         step(x, labels)
         losses.append(step.measures().loss)
         if i == end:
-            method.end_epoch()
-    return step, losses, [p.detach().clone() for p in (*net.parameters(), *method.parameters())]
+            step.method.end_epoch()
+    return losses, [p.detach().clone() for p in (*step.net.parameters(), *step.method.parameters())]
 
 
 @pytest.mark.parametrize("mixed", [(), (1, 4, 5, 6, 7, 8)], ids=["hard", "mixed"])
 @pytest.mark.parametrize("method", ["lls", "ols", "zipf", "kd", "lls_topn method.n=4"])
-def test_a_recorded_step_is_the_step(method, mixed, fake_cuda):
-    """Rates, weights and batches that change reach the recording; a method that is not static is not recorded."""
-    _, want, weights = trained(Step, f"method={method}", mixed)
-    step, losses, recorded = trained(CUDAGraphStep, f"method={method}", mixed)
-    torch.testing.assert_close(losses, want, rtol=1e-5, atol=0)
-    for ours, exact in zip(recorded, weights, strict=True):
-        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
-    assert step.works
-    played = [captured.graph is not None for captured in step.graphs.values()]
-    assert any(played) == ("topn" not in method)  # which gathers for an epoch, and has too few steps after it
+def test_a_captured_step_is_the_step(method, mixed, fake_torch):
+    """Learning rates, weights and batches that change reach the graph. A method that is not safe is not captured."""
+    expected_losses, expected_weights = train(make_step(Step, f"method={method}"), mixed)
+    step = make_step(CUDAGraphStep, f"method={method}")
+    losses, weights = train(step, mixed)
+    torch.testing.assert_close(losses, expected_losses, rtol=1e-5, atol=0)
+    for actual, expected in zip(weights, expected_weights, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
+    assert not step.capture_failed
+    replayed = [captured.graph is not None for captured in step.graphs.values()]
+    assert any(replayed) == step.captured == ("topn" not in method)  # It gathers for an epoch. Then 3 steps are left.
 
 
-def test_a_recording_that_fails_costs_a_line(fake_cuda, monkeypatch, capsys):
-    """And no memory, which PyTorch would go on holding."""
-    from lls.methods.lls import LLS
+@pytest.fixture
+def refusing_method(fake_torch):
+    """LLS with an operation in its loss that can't be captured."""
 
-    _, want, _ = trained(Step)
-    asked = []
-    monkeypatch.setattr(LLS, "cuda_graph_safe", property(lambda self: asked.append(1) or len(asked) != 5))
-    step, losses, _ = trained(CUDAGraphStep)
-    assert losses == pytest.approx(want, rel=1e-5)
-    assert not step.works
-    said = capsys.readouterr().out
-    assert re.fullmatch(r"no CUDA graph of this run.* \(operation not permitted when stream is capturing\)\n", said)
-    assert fake_cuda == ["_cuda_endAllocateToPool", "_cuda_releasePool"]
+    class RefusingLLS(LLS):
+        def loss(self, batch):
+            if fake_torch.capturing:
+                raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+            return super().loss(batch)
+
+    return RefusingLLS(K)
 
 
-def test_a_recording_that_did_end_is_let_go(fake_cuda, monkeypatch):
-    """Its memory is given back by the graph's own end, which nothing may put off."""
-    from lls.methods.lls import LLS
+def test_a_capture_that_fails_costs_a_line(refusing_method, fake_torch, capsys):
+    """PyTorch would go on holding the memory of the graph, if nobody released it."""
+    expected, _ = train(make_step(Step))
+    step = make_step(CUDAGraphStep, method=refusing_method, cuda=CUDAOperations)
+    losses, _ = train(step)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert step.capture_failed
+    output = capsys.readouterr().out
+    assert re.fullmatch(r"no CUDA graph for this run.* \(operation not permitted when stream is capturing\)\n", output)
+    assert fake_torch.released == ["end allocation", "release"]
+    gc.collect()
+    assert [graph() is not None for graph in fake_torch.graphs] == [True]  # PyTorch still queries it.
 
-    def refuses(*_):
-        raise RuntimeError("not currently recording to mempool_id")
 
-    asked, before = [], len(cuda_graph._failed_captures)
-    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", refuses)
-    monkeypatch.setattr(LLS, "cuda_graph_safe", property(lambda self: asked.append(1) or len(asked) != 5))
-    trained(CUDAGraphStep)
-    assert not fake_cuda
-    assert len(cuda_graph._failed_captures) == before
+def test_a_capture_that_fails_and_did_end_keeps_no_graph(refusing_method, fake_torch):
+    """The end of the graph releases its memory, and nothing may put off that end."""
+    fake_torch.pool_is_captured = False
+    train(make_step(CUDAGraphStep, method=refusing_method, cuda=CUDAOperations))
+    assert not fake_torch.released
+    gc.collect()
+    assert [graph() is not None for graph in fake_torch.graphs] == [False]
 
 
 @pytest.mark.parametrize(
     ("first", "then"), [(CUDAGraphStep, Step), (Step, CUDAGraphStep), (CUDAGraphStep, CUDAGraphStep)]
 )
-def test_a_checkpoint_goes_on_in_either_way(first, then, fake_cuda, tmp_path):
-    """The recorded step's rate is a tensor, on the GPU, and is part of the optimizer's state."""
+def test_a_checkpoint_resumes_with_and_without_a_graph(first, then, fake_torch, tmp_path):
+    """The learning rate of a captured step is a tensor on the GPU, and part of the optimizer's state."""
 
-    def begin(kind):
-        torch.manual_seed(0)
-        net, method = lenet(K, 1, 32), method_of("method=lls")
-        groups = [{"params": list(net.parameters())}, *method.param_groups(5e-4)]
-        return kind(net, method, torch.optim.SGD(groups, lr=0.1, momentum=0.9, fused=True))
-
-    def go_on(step, part):
-        for number, (x, labels) in list(enumerate(batches(12)))[part]:
-            step.set_lr(0.05 / (1 + number))
+    def train_part(step, part):
+        for i, (x, labels) in list(enumerate(make_batches(12)))[part]:
+            step.set_lr(0.05 / (1 + i))
             step(x, labels)
         return step
 
-    whole, stopped, resumed = go_on(begin(Step), slice(12)), go_on(begin(first), slice(6)), begin(then)
-    torch.save(_on_cpu({name: getattr(stopped, name).state_dict() for name in PARTS}), tmp_path / "state.pt")
+    uninterrupted, resumed = train_part(make_step(Step), slice(12)), make_step(then)
+    stopped = train_part(make_step(first), slice(6))
+    with Saver(lambda state: torch.save(state, tmp_path / "state.pt"), torch.device("cuda")) as saver:
+        saver.save({name: getattr(stopped, name).state_dict() for name in STATEFUL})
     for name, state in torch.load(tmp_path / "state.pt", weights_only=True).items():
         getattr(resumed, name).load_state_dict(state)
-    go_on(resumed, slice(6, 12))
-    for ours, exact in zip(resumed.net.parameters(), whole.net.parameters(), strict=True):
-        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
+    train_part(resumed, slice(6, 12))
+    for actual, expected in zip(resumed.net.parameters(), uninterrupted.net.parameters(), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_teacher_never_takes_a_recorded_batch_for_the_last_one():
-    x, labels = next(batches(1))
-    tape = _CapturedGraph(x, labels)
-    tape.load(x, labels)
-    (first, _), (second, _) = tape.inputs(), tape.inputs()
-    assert first is not second
-    assert torch.equal(first, x)
+def test_a_teacher_gets_another_tensor_object_for_each_batch(fake_torch):
+    """A graph's batches are in the same memory, and a teacher tells batches apart by their objects."""
+    method, tensors, images = make_method("method=kd"), [], []
+
+    def teacher(x):
+        tensors.append(x)
+        images.append(x.clone())
+        return x.flatten(1)[:, :K]
+
+    method.set_teacher(teacher)
+    train(make_step(CUDAGraphStep, method=method), n=6)
+    assert len({id(x) for x in tensors}) == 6
+    assert len({x.data_ptr() for x in tensors}) == 1
+    for x, (expected, _) in zip(images, make_batches(6), strict=True):
+        assert torch.equal(x, expected)
 
 
-def test_ways(monkeypatch):
-    cpu, cfg = torch.device("cpu"), compose([]).machine
-    assert resolve_compute(cfg, cpu, 10**9) == ("fp32", False, False)
-    chosen = compose(["machine.precision=bf16", "machine.compile=true", "machine.graph=true"]).machine
-    assert resolve_compute(chosen, cpu) == ("bf16", True, False)
-    gpu = torch.device("cuda")
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr("lls.device.has_triton", lambda on: True)
-    for capability, precision in (((9, 0), "bf16"), ((7, 5), "fp32")):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on, c=capability: c)
-        assert resolve_compute(cfg, gpu, 117_000) == (precision, True, True)
-        assert resolve_compute(cfg, gpu, 1000) == (precision, False, True)
-    tf32 = compose(["machine.graph=false", "machine.precision=tf32"]).machine
-    assert resolve_compute(tf32, gpu) == ("fp32", False, False)  # Turing and CPUs have no TF32
-    assert resolve_compute(tf32, cpu) == ("fp32", False, False)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: (8, 0))
-    assert resolve_compute(tf32, gpu) == ("tf32", False, False)
-
-
-class Slow:
-    """States that take their time to be written."""
-
-    def __init__(self):
-        self.seen, self.go = [], threading.Event()
-
-    def save(self, state):
-        assert self.go.wait(5)
-        self.seen.append(copy.deepcopy(state))
-        if len(self.seen) == 3:
-            raise OSError("disk full")
-
-
-def test_states_are_written_as_they_were_while_training_goes_on():
-    run, weights = Slow(), torch.zeros(3)
-    with Saver(run.save, torch.device("cuda")) as saver:
-        for number in (1, 2):
-            weights += 1
-            saver.save({"network": {"w": weights}, "rows": [{"epoch": number}]})
-            weights += 10  # the next step, before it is written
-            assert len(run.seen) < number
-            run.go.set()
-            saver.thread.join()
-            run.go.clear()
-        run.go.set()
-        saver.save({"network": {"w": weights}})
-        with pytest.raises(OSError, match="disk full"):
-            saver.wait()
-    assert [state["network"]["w"][0].item() for state in run.seen] == [1, 12, 22]
-    assert [state["rows"][0]["epoch"] for state in run.seen[:2]] == [1, 2]
-
-
-def test_what_ended_the_training_is_told_and_not_what_ended_its_checkpoint():
-
-    def broken(state):
-        raise RuntimeError("unexpected")
-
-    def stopped():
-        with Saver(broken, torch.device("cuda")) as saver:
-            saver.save({})
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stopped()
-
-
-def test_kernels_are_built_where_they_can_be(monkeypatch, tmp_path):
-    device, buildable = torch.device("cuda"), has_triton.__wrapped__
-    (tmp_path / "Python.h").touch()
-    monkeypatch.setattr("lls.device.find_spec", lambda name: True)
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: (9, 0))
-    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
-    monkeypatch.setenv("CC", "cc")
-    assert buildable(device)
-    assert not buildable(torch.device("cpu"))
-    for place, name, value in (
-        (torch.version, "cuda", None),
-        (torch.cuda, "get_device_capability", lambda on: (6, 1)),
-        (sysconfig, "get_path", lambda *_: str(tmp_path / "nowhere")),
-        (lls.device, "find_spec", lambda name: None),
-    ):
-        with monkeypatch.context() as patched:
-            patched.setattr(place, name, value)
-            assert not buildable(device)
-
-
-def test_on_a_cpu_states_are_written_at_once():
-    run = Slow()
-    run.go.set()
-    with Saver(run.save, torch.device("cpu")) as saver:
-        saver.save({"rows": []})
-        assert run.seen == [{"rows": []}]
+# -- on a GPU ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gpu
@@ -317,18 +179,17 @@ def test_on_a_cpu_states_are_written_at_once():
         *("lls method.terms=no_rce", "lls_topn", "lls_topn method.n=4"),
     ],
 )
-def test_a_recorded_step_is_the_step_on_a_gpu(method):
+def test_a_captured_step_is_the_step_on_a_gpu(method):
     cfg = compose([*f"method={method}".split(), "machine.precision=fp32"])
 
     def run(graph):
         torch.manual_seed(0)
         device = torch.device("cuda")
         set_precision("fp32", device)
-        step = build_step(
-            cfg, lenet(K, 1, 32), method_of(f"method={method}"), ComputeSettings("fp32", False, graph), device
-        )
-        losses = []
-        for i, (x, labels) in enumerate(batches(20, mixed=range(1, 20, 2))):  # two graphs in turn, which share memory
+        settings = ComputeSettings("fp32", False, graph)
+        step, losses = build_step(cfg, lenet(K, 1, 32), make_method(f"method={method}"), settings, device), []
+        # Two graphs in turn, which share memory.
+        for i, (x, labels) in enumerate(make_batches(20, mixed=range(1, 20, 2))):
             step.set_lr(0.05 / (1 + i))
             step(x.to(device), [(y.to(device), w) for y, w in labels])
             losses.append(step.measures().loss)
@@ -336,58 +197,60 @@ def test_a_recorded_step_is_the_step_on_a_gpu(method):
                 step.method.end_epoch()
         return step, losses
 
-    (_, want), (step, losses) = run(False), run(True)
-    assert losses == pytest.approx(want, rel=1e-3)
-    assert step.works
+    (_, expected), (step, losses) = run(False), run(True)
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert not step.capture_failed
     assert [captured.graph is not None for captured in step.graphs.values()] == [True, True]
 
 
 @pytest.mark.gpu
-def test_a_recorded_step_draws_what_the_step_draws():
-    """Dropout's numbers: new ones at every replay, and as many, so that a checkpoint's random state serves both."""
+def test_a_captured_step_draws_the_random_numbers_of_the_step():
+    """Dropout draws new numbers at each replay, and as many, so that a checkpoint's random state serves both."""
     device = torch.device("cuda")
 
     def run(kind):
         torch.manual_seed(0)
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, K), torch.nn.Dropout(0.5)).to(device)
         net.register_forward_hook(lambda net, x, logits: (logits, None))
-        step, losses = kind(net, method_of("method=onehot"), torch.optim.SGD(net.parameters(), lr=0.0, fused=True)), []
-        x, labels = next(batches(1))
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.0, fused=True)
+        step, losses = kind(net, make_method("method=onehot"), optimizer), []
+        x, labels = next(make_batches(1))
         for _ in range(8):
             step.set_lr(0.0)
             step(x.to(device), [(y.to(device), w) for y, w in labels])
             losses.append(step.measures().loss)
         return losses, torch.cuda.get_rng_state(device)
 
-    (want, state), (losses, recorded) = run(Step), run(CUDAGraphStep)
-    assert losses == pytest.approx(want, rel=1e-4)
+    (expected, expected_state), (losses, state) = run(Step), run(CUDAGraphStep)
+    assert losses == pytest.approx(expected, rel=1e-4)
     assert len(set(losses)) == len(losses)
-    assert torch.equal(state, recorded)
+    assert torch.equal(state, expected_state)
 
 
 @pytest.mark.gpu
-def test_a_recording_that_waits_for_the_gpu_costs_a_line(capsys):
+def test_a_capture_that_waits_for_the_gpu_costs_a_line(capsys):
     """PyTorch's stream is the one it was before, and the run goes on, dropout included."""
     from lls.methods.onehot import OneHot
 
-    class Waits(OneHot):
+    class WaitingOneHot(OneHot):
         def loss(self, batch):
             return super().loss(batch) + 0 * float(batch.logits.sum())
 
     device = torch.device("cuda")
-    net = lenet(K, 1, 32).to(device)
+    net, before = lenet(K, 1, 32).to(device), torch.cuda.current_stream()
     net.neck.append(torch.nn.Dropout(0.1))
-    step, before = CUDAGraphStep(net, Waits(K), torch.optim.SGD(net.parameters(), lr=0.1)), torch.cuda.current_stream()
-    for x, labels in batches(8):
+    step = CUDAGraphStep(net, WaitingOneHot(K), torch.optim.SGD(net.parameters(), lr=0.1))
+    for x, labels in make_batches(8):
         step(x.to(device), [(y.to(device), w) for y, w in labels])
-    assert not step.works
+    assert step.capture_failed
     assert torch.cuda.current_stream() == before
     assert 0 < step.measures().loss < 3
-    assert capsys.readouterr().out.startswith("no CUDA graph of this run")
+    assert capsys.readouterr().out.startswith("no CUDA graph for this run")
 
-    torch.cuda.empty_cache()  # which PyTorch refuses while something is recorded
-    after = CUDAGraphStep(lenet(K, 1, 32).to(device), method_of("method=ls"), torch.optim.SGD(net.parameters(), lr=0.1))
-    for x, labels in batches(8):
+    torch.cuda.empty_cache()  # PyTorch refuses this during a capture.
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    after = CUDAGraphStep(lenet(K, 1, 32).to(device), make_method("method=ls"), optimizer)
+    for x, labels in make_batches(8):
         after(x.to(device), [(y.to(device), w) for y, w in labels])
-    assert after.works
+    assert not after.capture_failed
     assert all(captured.graph is not None for captured in after.graphs.values())
