@@ -20,8 +20,8 @@ LOCK_TIMEOUT_SECONDS = 0.5  # Run.busy holds the lock for a moment, and is not t
 def execute(run: Run, artifact: str | None = None) -> dict:
     """Train a run from its checkpoint, after its teacher, and return its result. A finished run is not trained.
 
-    - artifact: a file of the run's folder that a student needs. Without it the run is not finished, and if another
-      process trains the run, `execute` waits for that process.
+    - artifact: a file of the run's folder that a student needs. A run without this file counts as not finished. If
+      another process trains the run, `execute` then waits for that process.
     - `machine.again=true` trains a finished or diverged run anew. Its old files go just before training starts.
 
     Raises Diverged if the run diverges or has diverged before, Busy if another process trains it."""
@@ -64,8 +64,9 @@ def _train(run: Run) -> dict:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        saved = f"epoch {run.epochs_done} is saved; free some space and repeat the command, which continues from there"
-        raise UserError(f"{run.folder}: no space left on the disk; {saved}") from None
+        saved = f"epoch {run.epochs_done} is saved" if run.epochs_done else "no epoch is saved"
+        advice = "free some space and repeat the command"
+        raise UserError(f"{run.folder}: no space left on the disk; {saved}; {advice}") from None
     except KeyboardInterrupt:
         saved = f"after epoch {run.epochs_done}, which is saved in {run.folder}"
         print(f"\nstopped {saved if run.epochs_done else 'before the first epoch ended'}", flush=True)
