@@ -111,7 +111,7 @@ def measure(
     synchronize()
     startup = seconds_of(WARMUP_STEPS)
     ready()
-    if isinstance(step, CUDAGraphStep) and not step.captured:
+    if isinstance(step, CUDAGraphStep) and step.capture_failed:
         raise RuntimeError(f"{run.title}: the step could not be captured as a CUDA graph")
     n = steps
     if device.type == "cuda":  # a small network's 200 steps end before the GPU reaches its usual clock rate

@@ -1,7 +1,8 @@
-"""Send W&B the runs that it has not got: python scripts/sync.py [--project lls] [--output outputs]
+"""Send the runs that W&B does not have: python scripts/sync.py [--project lls] [--output outputs]
 
-metrics.jsonl is the record: its rows and result.json are logged as if they were being trained now. A run whose last
-epoch W&B knows already is left alone."""
+For each run, the rows of metrics.jsonl are logged, and result.json becomes the summary. A run is skipped if W&B has its
+last epoch.
+"""
 
 import argparse
 import json
@@ -15,22 +16,24 @@ from lls.training.wandb_run import require_key
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--project", default="lls", help="default: lls")
-    parser.add_argument("--output", type=Path, default=Path("outputs"), help="machine.output of the runs")
+    parser.add_argument("--project", default="lls", help="W&B project (default: lls)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs"), help="machine.output of the runs (default: outputs)"
+    )
     arguments = parser.parse_args()
     runs = [run for run in all_runs(arguments.output) if run.epochs_done]
     if not runs:
-        raise UserError(f"{arguments.output / 'runs'}: no runs")
+        raise UserError(f"{arguments.output / 'runs'}: no runs; name the folder with --output")
     import wandb
 
     try:
         require_key()
-        known = {run.id: run.lastHistoryStep for run in wandb.Api().runs(arguments.project, lazy=False)}
-    except ValueError:  # no such project yet
-        known = {}
-    except Exception as error:  # W&B's own, and those of the network
+        epochs_logged = {run.id: run.lastHistoryStep for run in wandb.Api().runs(arguments.project, lazy=False)}
+    except ValueError:  # The project does not exist yet.
+        epochs_logged = {}
+    except Exception as error:  # errors of W&B and of the network
         raise UserError(f"W&B can't be reached ({one_line(error, 160)})") from None
-    missing = [run for run in runs if known.get(run.id, -1) < run.epochs_done]
+    missing = [run for run in runs if epochs_logged.get(run.id, -1) < run.epochs_done]
     for run in missing:
         send(run, arguments.project)
         print(run.id, flush=True)
@@ -39,20 +42,22 @@ def main() -> int:
 
 
 def send(run: Run, project: str) -> None:
-    """Log a run's rows, and its result as the summary."""
+    """Log the rows of a run to W&B, and set the W&B summary to its result.
+
+    Raises UserError if W&B can't start an online run."""
     from lls.training.logger import start_wandb
 
     run.cfg.machine.wandb, run.cfg.machine.wandb_project = "online", project
-    mirror = start_wandb(run)
-    if mirror is None or mirror.settings.mode != "online":
-        raise UserError(f"{run.id}: W&B took nothing")
+    wandb_run = start_wandb(run)
+    if wandb_run is None or wandb_run.settings.mode != "online":
+        raise UserError(f"{run.id}: not sent, W&B could not start an online run; try again later")
     for line in (run.folder / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
-        mirror.log(row, step=row["epoch"])
+        wandb_run.log(row, step=row["epoch"])
     if result := run.result:
-        mirror.summary.update(result)
-    mirror.finish()
+        wandb_run.summary.update(result)
+    wandb_run.finish()
 
 
 if __name__ == "__main__":
-    run_script(main, "stopped; the same command goes on")
+    run_script(main, "stopped; the same command continues")

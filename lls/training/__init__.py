@@ -1,1 +1,1 @@
-"""Training one run: the loop, its step, evaluation, checkpoint, and what a finished run leaves."""
+"""Training of one run: the loop, its step, evaluation, checkpoints, and the files of a finished run."""

@@ -1,7 +1,7 @@
-"""From a configuration to the objects it names: method, network, augmentation, step.
+"""Build the objects that a configuration names: method, network, augmentation, training step.
 
-A yaml names a module or a function of this package and gives its other keys. No registry is edited to add one, and no
-config, wherever it comes from, can name code outside these places.
+A yaml file names a module or a function of this package. Its other keys are the arguments. Adding one needs no entry in
+a registry, and no configuration can name code outside lls/methods, lls/networks/models.py and lls/data/augment.py.
 """
 
 import importlib
@@ -23,15 +23,17 @@ from lls.training.step import Step
 
 
 def build_method(cfg: DictConfig, num_classes: int) -> Method:
-    """The Method that configs/method/<name>.yaml names, with its other keys, except those that say who teaches it:
-    `set_teacher` gives it that (lls/training/teacher.py). UserError for a value it refuses."""
+    """Build the Method of configs/method/<name>.yaml with the yaml's other keys as arguments.
+
+    `teacher`, and `q` beside it, are not passed: lls/training/teacher.py gives the method its teacher.
+    Raises UserError if there is no such method, or if it refuses a value."""
     keys = OmegaConf.to_container(cfg, resolve=True)
     name = keys.pop("name", "")
-    taught = keys.pop("teacher", None) is not None
-    if taught:
+    has_teacher = keys.pop("teacher", None) is not None
+    if has_teacher:
         keys.pop("q", None)
     if not re.fullmatch(r"[a-z]\w*", name):
-        raise UserError(f"method.name={name}: not a name")
+        raise UserError(f"method.name={name}: not the name of a Python module; give the name of a file in lls/methods")
     try:
         module = importlib.import_module(f"lls.methods.{name}")
     except ModuleNotFoundError as error:
@@ -39,44 +41,37 @@ def build_method(cfg: DictConfig, num_classes: int) -> Method:
             raise
         raise UserError(f"method.name={name}: there is no lls/methods/{name}.py") from None
     method = call(_method_class(module), "method", num_classes=num_classes, **keys)
-    if taught and type(method).set_teacher is Method.set_teacher:
+    if has_teacher and type(method).set_teacher is Method.set_teacher:
         raise UserError(f"method.teacher: {type(method).__name__} of lls/methods/{name}.py has no set_teacher")
     return method
 
 
 def build_network(cfg: DictConfig, num_classes: int, channels: int, size: int) -> Network:
-    """The network of configs/network/<name>.yaml for images `[channels, size, size]`, with random weights, whatever it
-    is to start from (lls/networks/pretrained.py). UserError where it can't be."""
-    from lls.networks import models as networks
+    """Build the network of configs/network/<name>.yaml for images `[channels, size, size]`, with random weights.
+
+    `network.weights` is ignored: lls/networks/pretrained.py loads pretrained weights.
+    Raises UserError if there is no such network, or if it refuses a value."""
+    from lls.networks import models
 
     keys = OmegaConf.to_container(cfg, resolve=True)
     keys.pop("name")
     keys.pop("weights", None)
-    builder = public_function(networks, keys.pop("family"), "network.family")
+    builder = public_function(models, keys.pop("family"), "network.family")
     return call(builder, "network", num_classes=num_classes, channels=channels, size=size, **keys)
 
 
 def build_augmentation(cfg: DictConfig) -> Augmentation:
-    """The augmentation of configs/augment/<name>.yaml, with its other keys. UserError for a value it refuses."""
+    """Build the augmentation of configs/augment/<name>.yaml with the yaml's other keys as arguments.
+
+    Raises UserError if there is no such augmentation, or if it refuses a value."""
     from lls.data import augment
 
     keys = OmegaConf.to_container(cfg, resolve=True)
     return call(public_function(augment, keys.pop("name"), "augment.name"), "augment", **keys)
 
 
-def _method_class(module: ModuleType) -> type[Method]:
-    own = [
-        c
-        for c in vars(module).values()
-        if inspect.isclass(c) and issubclass(c, Method) and c.__module__ == module.__name__
-    ]
-    if len(own) != 1:
-        raise TypeError(f"{module.__name__} must define one Method, not {len(own)}")
-    return own[0]
-
-
 def build_step(cfg: DictConfig, net: Network, method: Method, compute: ComputeSettings, device: torch.device) -> Step:
-    """The step of a configuration's run: network and method go to the device, with SGD as Appendix I has it."""
+    """Move network and method to the device, and build their training step with SGD (Appendix I of the paper)."""
     net.to(device, memory_format=torch.channels_last)
     method.to(device)
     train = cfg.train
@@ -88,5 +83,19 @@ def build_step(cfg: DictConfig, net: Network, method: Method, compute: ComputeSe
         nesterov=train.nesterov,
         fused=True,
     )
-    kind = CUDAGraphStep if compute.graph else Step
-    return kind(net, method, optimizer, precision=compute.precision, compile=compute.compile, clip_norm=train.clip_norm)
+    step_class = CUDAGraphStep if compute.graph else Step
+    return step_class(
+        net, method, optimizer, precision=compute.precision, compile=compute.compile, clip_norm=train.clip_norm
+    )
+
+
+def _method_class(module: ModuleType) -> type[Method]:
+    """Return the one subclass of Method that the module defines."""
+    classes = [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member) and issubclass(member, Method) and member.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise TypeError(f"{module.__name__} must define one subclass of Method, not {len(classes)}")
+    return classes[0]

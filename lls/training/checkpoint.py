@@ -1,4 +1,6 @@
-"""last.pt: what it holds, enough to go on after an epoch as if nothing had happened, and how it is written and read."""
+"""The checkpoint last.pt: its content, and how it is saved and loaded.
+
+A run that is resumed from it after epoch e gets the weights that it would have had without the interruption."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +23,15 @@ def collect_state(
     commits: list[str | None],
     compute: list[dict],
 ) -> dict:
-    """Tensors and plain values only. optimizer: None when the run is finished. commits: of the code that trained it,
-    one for each time that it was started under another. compute: how its epochs were computed (lls/runs/schema.py)."""
-    random, device = {"cpu": torch.get_rng_state()}, _device(net)
+    """Return the content of a checkpoint, which is tensors and plain values only.
+
+    - optimizer: None when the run is finished
+    - rows: the rows of metrics.jsonl
+    - commits: the commits of the code that trained the run, oldest first, without repetitions
+    - compute: how the epochs were computed (lls.runs.schema.Compute)
+    """
+    device = _device(net)
+    random = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(device)
     state = {
@@ -39,27 +47,29 @@ def collect_state(
 
 
 def save(run: Run, state: dict) -> None:
-    """Write last.pt: tensors and plain values only, so that torch.load(weights_only=True) reads it."""
+    """Write last.pt atomically. `torch.load(weights_only=True)` reads it."""
 
     def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # given a path, PyTorch would not say that the disk is full
+        with open(
+            temporary, "wb"
+        ) as file:  # If torch.save opens the file itself, its error hides that the disk is full.
             torch.save(state, file)
 
     write_atomic(run.folder / "last.pt", write)
 
 
 def load(run: Run) -> dict:
-    """What save wrote last, on the CPU. OSError if it can't be read; ValueError if it is no whole checkpoint."""
+    """Load last.pt to the CPU. Raises OSError if it can't be read, ValueError if it is not a complete checkpoint."""
     try:
         return torch.load(run.folder / "last.pt", map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # a broken file shows as any of a dozen kinds
+    except Exception as error:  # torch.load raises errors of many types for a broken file.
         raise ValueError(str(error) or type(error).__name__) from None
 
 
 def restore(run: Run) -> dict | None:
-    """What save wrote last; None if there is nothing, or nothing whole, which is set aside."""
+    """Load last.pt. Returns None if there is no such file, or if it is broken; then it is renamed to last.pt.broken."""
     try:
         return load(run)
     except FileNotFoundError:
@@ -70,8 +80,9 @@ def restore(run: Run) -> dict | None:
 
 
 def resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> tuple[list, list, list]:
-    """Put everything back as it was after the last finished epoch. Returns the rows, the commits and how the epochs
-    were computed until then."""
+    """Load the checkpoint, if there is one, into network, method, optimizer and the random number generators.
+
+    Returns its `rows`, `commits` and `compute` (see `collect_state`), which are empty without a checkpoint."""
     state = restore(run)
     if state is None:
         return [], [], []
@@ -82,22 +93,21 @@ def resume(run: Run, net: nn.Module, method: Method, optimizer: torch.optim.Opti
     torch.set_rng_state(state["random"]["cpu"])
     if "cuda" in state["random"] and _device(net).type == "cuda":
         torch.cuda.set_rng_state(state["random"]["cuda"], _device(net))
-    return state["rows"], state["commits"], state.get("compute", [])  # older versions have none
+    return state["rows"], state["commits"], state.get("compute", [])  # Checkpoints of older versions lack `compute`.
 
 
 def _device(net: nn.Module) -> torch.device:
-    """Where dropout draws."""
     return next(net.parameters()).device
 
 
 class Saver:
-    """Writes states by `write`, as save does; a context manager, at whose end the last one is written.
+    """Save checkpoints with `write(state)`. A context manager; when it ends, the last state has been written.
 
-    On a GPU, which computes meanwhile, they are written by a thread: a file of 90 MB after every epoch of a ResNet-18
-    would cost a tenth of the time. A CPU has no time to spare, and writes at once."""
+    On a GPU a thread writes them while training goes on: writing the 90 MB of a ResNet-18 after each epoch would take a
+    tenth of the time. On a CPU, where a thread would slow down training, they are written at once."""
 
     def __init__(self, write: Callable[[dict], None], device: torch.device):
-        self.write, self.meanwhile = write, device.type == "cuda"
+        self.write, self.in_background = write, device.type == "cuda"
         self.thread, self.error = None, None
 
     def __enter__(self) -> "Saver":
@@ -107,19 +117,19 @@ class Saver:
         try:
             self.wait()
         except Exception:
-            if kind is None:  # else what ended the training is to be told
+            if kind is None:  # Otherwise the exception that ended training is the one to raise.
                 raise
 
     def save(self, state: dict) -> None:
-        """Save a state as it is now. Raises what went wrong with the last one."""
+        """Save a state as it is now. Raises the error of the state before, if that could not be written."""
         self.wait()
-        if not self.meanwhile:
+        if not self.in_background:
             return self.write(state)
-        self.thread = Thread(target=self._write, args=(_on_cpu(state),))
+        self.thread = Thread(target=self._write_in_background, args=(_copy_to_cpu(state),))
         self.thread.start()
 
     def wait(self) -> None:
-        """Until the last state is written."""
+        """Wait until the last state is written. Raises its error, if it could not be written."""
         if self.thread is not None:
             self.thread.join()
             self.thread = None
@@ -127,17 +137,17 @@ class Saver:
             error, self.error = self.error, None
             raise error
 
-    def _write(self, state: dict) -> None:
+    def _write_in_background(self, state: dict) -> None:
         try:
             self.write(state)
-        except Exception as error:  # to be raised where somebody hears it
+        except Exception as error:  # `wait` raises it in the thread that trains.
             self.error = error
 
 
-def _on_cpu(state: object) -> object:
-    """A copy that the next step does not change."""
+def _copy_to_cpu(state: object) -> object:
+    """Copy a state, so that the next training step does not change it."""
     if isinstance(state, Tensor):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):
-        return {key: _on_cpu(value) for key, value in state.items()}
-    return [_on_cpu(value) for value in state] if isinstance(state, list) else state
+        return {key: _copy_to_cpu(value) for key, value in state.items()}
+    return [_copy_to_cpu(value) for value in state] if isinstance(state, list) else state

@@ -1,6 +1,7 @@
-"""A step of training recorded as a CUDA graph and replayed."""
+"""A training step that is captured as a CUDA graph and replayed."""
 
 import gc
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
@@ -12,30 +13,79 @@ from lls.training.step import Labels, Step, StepMeasures
 _failed_captures: list = []
 
 
-class CUDAGraphStep(Step):
-    """A Step that is recorded as one CUDA graph and then replayed: one launch a step instead of hundreds.
+class CUDAOperations:
+    """The CUDA operations of a CUDAGraphStep: warm-up on a side stream, and capture.
 
-    The first steps are done one operation at a time, as PyTorch asks for, and a method that is not
-    `cuda_graph_safe` always. So is all where the recording fails, which costs a line of text. Graphs share their
-    memory: none needs what another left there."""
+    All graphs share one memory pool, because none needs what another one left there."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        # Two streams, because memory that is freed on a stream is used again by that stream alone.
+        self.warmup_stream, self.capture_stream = torch.cuda.Stream(device), torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, work: Callable[[], StepMeasures]) -> StepMeasures:
+        """Call `work` on a side stream, which CUDA graphs need before they are captured, and return its result."""
+        self.warmup_stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self.warmup_stream):
+            result = work()
+        torch.cuda.current_stream(self.device).wait_stream(self.warmup_stream)
+        return result
+
+    def capture(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        """Capture the operations that `work` launches; `replay()` of the graph executes them.
+
+        Raises RuntimeError if they can't be captured. Then CUDA is in the state in which it was before."""
+        gc.collect()  # Collecting an earlier run's graph during the capture would end the capture.
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        try:
+            # thread_local: another thread may pin a batch that workers have decoded.
+            with torch.cuda.graph(graph, self.pool, self.capture_stream, capture_error_mode="thread_local"):
+                work()
+        except RuntimeError:
+            self._end_failed_capture(graph, stream)
+            raise
+        return graph
+
+    def _end_failed_capture(self, graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream) -> None:
+        """End a capture that PyTorch could not end.
+
+        PyTorch leaves the stream, the generator and, before version 2.12 (pull request 180395), the memory pool as if
+        the capture went on. Then no other capture could start, and no memory would be freed."""
+        torch.cuda.set_stream(stream)
+        generator = torch.cuda.default_generators[self.device.index]
+        generator.graphsafe_set_state(generator.clone_state())
+        with suppress(RuntimeError):  # Raised if the capture did end. Then the graph frees the memory itself.
+            torch._C._cuda_endAllocateToPool(self.device.index, self.pool)
+            torch._C._cuda_releasePool(self.device.index, self.pool)
+            _failed_captures.append(graph)
+
+
+class CUDAGraphStep(Step):
+    """A Step that is captured as a CUDA graph and replayed: one launch per step instead of hundreds.
+
+    - The first WARMUP_STEPS steps of each batch shape are not captured, because PyTorch requires warm-up steps.
+    - A method that is not `cuda_graph_safe` is never captured.
+    - If a capture fails, a line is printed, and all further steps are computed without a graph.
+
+    cuda: the CUDA operations. Tests on a CPU pass a fake."""
 
     WARMUP_STEPS = 3
 
-    def __init__(self, *args, **keys):
-        super().__init__(*args, **keys)
+    def __init__(self, *args, cuda: CUDAOperations | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.cuda = cuda or CUDAOperations(self.device)
         self.graphs: dict[tuple, _CapturedGraph] = {}
-        self.works, self.replayed = True, False
-        # one stream for each: memory that is freed on a stream serves that stream alone
-        self.warmup_stream, self.capture_stream = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
-        self.pool = torch.cuda.graph_pool_handle()
+        self.capture_failed = False
+        self.replayed = False
 
     @property
     def captured(self) -> bool:
         return self.replayed
 
-    def _train(self, x: Tensor, labels: Labels) -> StepMeasures:
-        if not (self.works and self.method.cuda_graph_safe):
-            return super()._train(x, labels)
+    def train_batch(self, x: Tensor, labels: Labels) -> StepMeasures:
+        if self.capture_failed or not self.method.cuda_graph_safe:
+            return super().train_batch(x, labels)
         key = (x.shape, len(labels))
         if key not in self.graphs:
             self.graphs[key] = _CapturedGraph(x, labels)
@@ -46,47 +96,28 @@ class CUDAGraphStep(Step):
         if captured.graph is not None:
             captured.graph.replay()
             self.replayed = True
-            return captured.measured.clone().unbind()  # the next replay overwrites it
+            return captured.measures.clone().unbind()  # The next replay overwrites them.
         captured.warmup_steps_done += 1
-        self.warmup_stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self.warmup_stream):
-            measured = super()._train(*captured.inputs())
-        torch.cuda.current_stream(self.device).wait_stream(self.warmup_stream)
-        return measured
-
-    def _play(self, captured: "_CapturedGraph") -> None:
-        """One step of the captured graph's batch, for a recording."""
-        torch.stack(super()._train(*captured.inputs()), out=captured.measured)
+        return self.cuda.warm_up(lambda: super(CUDAGraphStep, self).train_batch(*captured.batch()))
 
     def _capture(self, captured: "_CapturedGraph") -> None:
-        self.optimizer.zero_grad()  # so that the graph makes the gradients its own
-        gc.collect()  # an earlier run's graph, collected while this one is recorded, would end the recording
-        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
-        # thread_local: another thread may be pinning a batch that workers have decoded
-        recording = torch.cuda.graph(graph, self.pool, self.capture_stream, capture_error_mode="thread_local")
+        """Capture the step of a batch shape, or print why that is not possible."""
+
+        def train_batch() -> None:
+            torch.stack(super(CUDAGraphStep, self).train_batch(*captured.batch()), out=captured.measures)
+
+        self.optimizer.zero_grad()  # Then the capture allocates the gradients in the memory of the graph.
         try:
-            with recording:
-                self._play(captured)
+            captured.graph = self.cuda.capture(train_batch)
         except RuntimeError as error:
-            # where ending the recording fails too, PyTorch leaves stream, generator and, before 2.12 (its pull request
-            # 180395), memory as if it went on: no other could be recorded, and no memory given back
-            torch.cuda.set_stream(current)
-            generator = torch.cuda.default_generators[self.device.index]
-            generator.graphsafe_set_state(generator.clone_state())
-            with suppress(RuntimeError):  # if it did end, the graph itself gives its memory back
-                torch._C._cuda_endAllocateToPool(self.device.index, self.pool)
-                torch._C._cuda_releasePool(self.device.index, self.pool)
-                _failed_captures.append(graph)
-            self.works = False
+            self.capture_failed = True
             self.graphs.clear()
             self.optimizer.zero_grad()
-            reason = str(error.__context__ or error).splitlines()[0][:100]  # the first error, not the second
-            print(f"no CUDA graph of this run, whose steps are launched one operation at a time ({reason})", flush=True)
-        else:
-            captured.graph = graph
+            reason = str(error.__context__ or error).splitlines()[0][:100]  # the first error, not the one of the exit
+            print(f"no CUDA graph for this run: its operations are launched one by one ({reason})", flush=True)
 
     def set_lr(self, lr: float) -> None:
-        """In place: the graph reads it from where it was when it was recorded."""
+        """Set the learning rate in place, in the tensor that the captured graph reads."""
         for group in self.optimizer.param_groups:
             if not isinstance(group["lr"], Tensor) or group["lr"].device != self.device:
                 group["lr"] = torch.tensor(lr, device=self.device)
@@ -94,19 +125,21 @@ class CUDAGraphStep(Step):
 
 
 class _CapturedGraph:
-    """A graph, and the tensors that it reads a batch from."""
+    """A captured graph, the tensors from which it reads its batch, and the tensor into which it writes measures."""
 
     def __init__(self, x: Tensor, labels: Labels):
-        self.graph, self.warmup_steps_done, self.measured = None, 0, torch.zeros(5, device=x.device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.warmup_steps_done, self.measures = 0, torch.zeros(5, device=x.device)
         self.x, self.ys = torch.empty_like(x), [torch.empty_like(y) for y, _ in labels]
         self.weights = [torch.ones((), device=x.device) for _ in labels]
 
     def load(self, x: Tensor, labels: Labels) -> None:
+        """Copy a batch into the tensors of the graph."""
         self.x.copy_(x)
-        for (y, weight), to_y, to_weight in zip(labels, self.ys, self.weights, strict=True):
-            to_y.copy_(y)
-            to_weight.fill_(weight)
+        for (y, weight), graph_y, graph_weight in zip(labels, self.ys, self.weights, strict=True):
+            graph_y.copy_(y)
+            graph_weight.fill_(weight)
 
-    def inputs(self) -> tuple[Tensor, Labels]:
-        """A new tensor object each time: a teacher takes the same one for the same batch."""
+    def batch(self) -> tuple[Tensor, Labels]:
+        """Return the batch, whose x is a new tensor object each time: teachers cache their logits by object."""
         return self.x.detach(), list(zip(self.ys, self.weights, strict=True))

@@ -1,4 +1,4 @@
-"""A network's logits of the test images, and the numbers that every epoch is measured by."""
+"""Predict the test images with a network, and compute the measures of an epoch."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,9 @@ from lls.training.metrics import ece
 
 @torch.inference_mode()
 def predict(net: Network, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "fp32") -> tuple[Tensor, Tensor]:
-    """Logits float32 `[N, K]` of `net` in eval mode, and labels `[N]`, both on the device; its mode is restored."""
+    """Return the logits `[N, K]` of `net` in eval mode, as float32, and the labels `[N]`.
+
+    Both are on the device of the batches. Afterwards the network is in the mode in which it was before."""
     was_training = net.training
     net.eval()
     logits, labels = [], []
@@ -27,8 +29,13 @@ def predict(net: Network, batches: Iterable[tuple[Tensor, Tensor]], precision: s
 
 
 def evaluate(net: Network, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "fp32") -> dict[str, float]:
-    """top1 (per cent), nll (nats, the mean of -log p̂_y), ece (a fraction, 15 bins of equal width) and confidence (the
-    mean of max_j p̂_j). Where nll is not finite the last two are nan."""
+    """Compute the test measures of one epoch.
+
+    - top1: accuracy in per cent
+    - nll: mean of -log p̂_y, in nats
+    - ece: expected calibration error with 15 bins of equal width, a fraction; nan if nll is not finite
+    - confidence: mean of max_j p̂_j, a fraction; nan if nll is nan
+    """
     logits, y = predict(net, batches, precision)
     nll, p = F.cross_entropy(logits, y).item(), logits.softmax(1)
     return {

@@ -1,4 +1,4 @@
-"""Train a run that is not done, from where it stopped, its teacher first."""
+"""Execute a run: train its teacher first, then the run itself from its checkpoint, unless they are finished."""
 
 import errno
 from collections.abc import Iterator
@@ -14,48 +14,48 @@ from lls.runs.schema import NOT_RECORDED, Result
 from lls.runs.summary import TRAIN_AGAIN, failure_summary, result_summary
 from lls.training.loop import prepare, train
 
-LOCK_TIMEOUT_SECONDS = 0.5  # whoever asks whether a run is busy holds its lock for a moment
+LOCK_TIMEOUT_SECONDS = 0.5  # Run.busy holds the lock for a moment, and is not to be taken for training.
 
 
 def execute(run: Run, artifact: str | None = None) -> dict:
-    """Train a run that is not done, from where it stopped, its teacher first; say so if it is. Returns its result.
-    Diverged if it has diverged, now or before. With machine.again a run that is done or diverged is trained anew; what
-    it has is removed once all that training needs is there.
+    """Train a run from its checkpoint, after its teacher, and return its result. A finished run is not trained.
 
-    artifact: the file that a student needs of it; without that file the run is not done, and another process that is
-    training it is waited for."""
+    - artifact: a file of the run's folder that a student needs. A run without this file counts as not finished. If
+      another process trains the run, `execute` then waits for that process.
+    - `machine.again=true` trains a finished or diverged run anew. Its old files go just before training starts.
+
+    Raises Diverged if the run diverges or has diverged before, Busy if another process trains it."""
     again = run.cfg.machine.get("again", False)
-    if not again and (result := _finished(run, artifact)):
+    if not again and (result := _finished_result(run, artifact)):
         return result
     try:
         with run.lock.acquire(timeout=LOCK_TIMEOUT_SECONDS if artifact is None else -1):
-            if not again and (result := _finished(run, artifact)):  # by another process, meanwhile
+            if not again and (result := _finished_result(run, artifact)):  # Another process finished it meanwhile.
                 return result
             result = _train(run)
     except Timeout:
-        raise Busy(f"{run.folder} is being trained by another process") from None
+        raise Busy(f"{run.folder} is being trained by another process; wait for it, or stop it") from None
     print(f"done: {result_summary(result)}\n{run.folder}")
     return result
 
 
-def _finished(run: Run, artifact: str | None) -> dict | None:
+def _finished_result(run: Run, artifact: str | None) -> dict | None:
+    """Return the result of a finished run after printing it, or None. Raises Diverged if the run has diverged."""
     if failed := run.failed:
         raise Diverged(f"{run.folder} has diverged: {failure_summary(failed)}; {TRAIN_AGAIN}")
-    if (result := run.result) and run.has(artifact):
-        how = "{} on {}, commit {}".format(
-            *(result.get(key, NOT_RECORDED) for key in ("precision", "device", "commit"))
-        )
-        print(f"already done: {result_summary(result)}\n{run.folder}  ({how}; {TRAIN_AGAIN})")
-        for change in changes_since(run, result):
-            print(f"note: {change}")
-        return result
-    return None
+    result = run.result
+    if not result or not run.has(artifact):
+        return None
+    precision, device, commit = (result.get(key, NOT_RECORDED) for key in ("precision", "device", "commit"))
+    print(f"already done: {result_summary(result)}")
+    print(f"{run.folder}  ({precision} on {device}, commit {commit}; {TRAIN_AGAIN})")
+    for change in changes_since(run, result):
+        print(f"note: {change}")
+    return result
 
 
 def _train(run: Run) -> dict:
-    """Train a run whose lock is held, after its teacher."""
-    from lls.training.loop import prepare
-
+    """Train a run after its teacher. The caller holds the lock of the run."""
     try:
         prepared = prepare(run)
         if teacher := teacher_run(run):
@@ -64,29 +64,34 @@ def _train(run: Run) -> dict:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        kept = f"epoch {run.epochs_done} is kept, and the same command goes on from it"
-        raise UserError(f"{run.folder}: no space left on the disk; {kept}") from None
+        saved = f"epoch {run.epochs_done} is saved" if run.epochs_done else "no epoch is saved"
+        advice = "free some space and repeat the command"
+        raise UserError(f"{run.folder}: no space left on the disk; {saved}; {advice}") from None
     except KeyboardInterrupt:
-        kept = f"after epoch {run.epochs_done}, which is kept in {run.folder}"
-        print(f"\nstopped {kept if run.epochs_done else 'before an epoch ended'}", flush=True)
+        saved = f"after epoch {run.epochs_done}, which is saved in {run.folder}"
+        print(f"\nstopped {saved if run.epochs_done else 'before the first epoch ended'}", flush=True)
         raise
     finally:
         run.remove_if_empty()
 
 
 def execute_teacher(teacher: Run, artifact: str) -> None:
-    """Train a teacher that is not done, or has lost the file that its students need. UserError if it learns no such."""
+    """Train a teacher, unless it is finished and has the file `artifact` that its students need.
+
+    Raises UserError if the teacher can't be trained, or if its method learns no Q although the students need one."""
     print(f"the teacher is {teacher.id}", flush=True)
     try:
         if artifact == "q.safetensors" and prepare(teacher).method.q_logits() is None:
-            raise UserError(f"{teacher.cfg.method.name} learns no Q that it could teach")
+            raise UserError(f"{teacher.cfg.method.name} learns no Q that it could teach; choose a method that does")
         execute(teacher, artifact)
     except UserError as error:
         raise UserError(f"method.teacher: {error}") from None
 
 
 def changes_since(run: Run, result: Result) -> Iterator[str]:
-    """What is not as it was when a finished run was trained, a line each; what was not recorded is not compared."""
+    """Yield a line for each change of method code and images since a finished run was trained.
+
+    What the result does not record is not compared."""
     method, images = result.get("method_code"), result.get("images")
     if method is not None and (now := method_code(run.cfg.method.name)) != method:
         name = run.cfg.method.name

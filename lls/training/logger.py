@@ -1,4 +1,4 @@
-"""Where a run's rows go: metrics.jsonl, which is the record, and W&B, which is a window on it."""
+"""Write the rows of a run to metrics.jsonl, and mirror them to Weights & Biases (W&B)."""
 
 import json
 from collections.abc import Callable
@@ -13,8 +13,10 @@ from lls.training.wandb_run import start
 
 
 class RunLogger:
-    """Writes each row to metrics.jsonl and to W&B; a context manager. `rows`: those of the epochs already done, which
-    replace what metrics.jsonl holds (a killed process may not have come to write the row that its checkpoint knows)."""
+    """Write each epoch's row to metrics.jsonl and to W&B. A context manager, which ends the W&B run.
+
+    rows: the rows of the checkpoint. They replace the content of metrics.jsonl, which lacks the last row if the process
+    was killed between the checkpoint and the row."""
 
     def __init__(self, run: Run, rows: list[dict]):
         self.path = run.folder / "metrics.jsonl"
@@ -23,7 +25,7 @@ class RunLogger:
         write_atomic(self.path, lambda temporary: temporary.write_text(text))
         self.wandb = start_wandb(run)
         if self.wandb is not None and self.wandb.settings.mode != "online":
-            # An offline log that was killed has lost its last rows: the new one holds them all.
+            # The offline log of a killed process lacks its last rows. The new log gets all rows.
             for row in self.rows:
                 self._mirror(lambda wandb, row=row: wandb.log(row, step=row["epoch"]))
 
@@ -34,32 +36,33 @@ class RunLogger:
         self._mirror(lambda wandb: wandb.finish(exit_code=0 if kind is None else 1))
 
     def log(self, row: dict) -> None:
-        """Add a finished epoch's row."""
+        """Append the row of a finished epoch."""
         self.rows.append(row)
         with open(self.path, "a") as file:
             file.write(_line(row))
         self._mirror(lambda wandb: wandb.log(row, step=row["epoch"]))
 
     def image(self, name: str, path: Path) -> None:
-        """Show a picture in W&B."""
+        """Log an image file to W&B."""
 
-        def log(run) -> None:
+        def log(wandb_run) -> None:
             import wandb
 
-            run.log({name: wandb.Image(str(path))})
+            wandb_run.log({name: wandb.Image(str(path))})
 
         self._mirror(log)
 
     def summary(self, result: dict) -> None:
-        """The result, as W&B's summary of the run."""
+        """Set the summary of the W&B run to the result."""
         self._mirror(lambda wandb: wandb.summary.update(result))
 
-    def _mirror(self, act: Callable) -> None:
+    def _mirror(self, action: Callable) -> None:
+        """Call `action(W&B run)`. An error ends the mirroring, and not the run."""
         if self.wandb is None:
             return
         try:
-            act(self.wandb)
-        except Exception as error:  # whatever W&B's trouble is, it must not cost the run
+            action(self.wandb)
+        except Exception as error:
             self.wandb = None
             print(f"W&B gets no more of this run ({one_line(error, 100)})", flush=True)
 
@@ -69,7 +72,7 @@ def _line(row: dict) -> str:
 
 
 def start_wandb(run: Run):
-    """Start the W&B run that mirrors `run`; None if `machine.wandb=disabled` or W&B fails."""
+    """Start the W&B run that mirrors `run`. Returns None if `machine.wandb=disabled`, or if W&B fails."""
     cfg, machine = run.cfg, run.cfg.machine
     return start(
         Path(machine.output),
@@ -81,7 +84,7 @@ def start_wandb(run: Run):
         tags=[cfg.dataset.name, cfg.network.name, cfg.method.name],
         name=run.id,
         id=run.id,
-        reinit="finish_previous",  # several runs of a sweep share the process
+        reinit="finish_previous",  # The runs of a sweep share a process.
         dir=str(run.folder),
         config=OmegaConf.to_container(cfg, resolve=True),
     )

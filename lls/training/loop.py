@@ -1,4 +1,4 @@
-"""The only training loop. What differs between methods, networks and data sets is behind their interfaces."""
+"""The training loop. It is the same for all methods, networks, augmentations and data sets."""
 
 import math
 import time
@@ -35,7 +35,7 @@ from lls.training.teacher import give_teacher
 
 
 class Prepared(NamedTuple):
-    """What a run needs, as far as it can be had without reading an image."""
+    """What a run needs and can have before an image is read."""
 
     device: torch.device
     source: Source
@@ -45,8 +45,9 @@ class Prepared(NamedTuple):
 
 
 def prepare(run: Run) -> Prepared:
-    """Build everything a run's configuration names. UserError for a device, data set, network or method that can't be
-    had."""
+    """Build what a run's configuration names, without reading an image.
+
+    Raises UserError if the device, data set, network, method or augmentation is not available."""
     cfg = run.cfg
     device = select_device(cfg.machine.device)
     set_precision(cfg.machine.precision, device)
@@ -64,98 +65,97 @@ def prepare(run: Run) -> Prepared:
 
 
 def train(run: Run, prepared: Prepared) -> dict:
-    """Train a prepared run to its end, from its checkpoint if it has one, and leave its result. Returns the result.
+    """Train a run to its last epoch, from its checkpoint if it has one. Write its files and return its result.
 
-    Its teacher, if it has one, is finished."""
-    cfg, plan = run.cfg, make_schedule(run.cfg.train, run.cfg.budget)
+    If the run has a teacher, the teacher must be finished. Raises Diverged if a loss or a measure is not finite."""
+    cfg, schedule = run.cfg, make_schedule(run.cfg.train, run.cfg.budget)
     device, source, net, method, augmentation = prepared
-    images = make_loaders(cfg, source, device)
-    give_teacher(run, method, images.classes, device)
-    batches, test = images.train(augmentation.pixels), images.eval_batches("test")
-    settings = resolve_compute(cfg.machine, device, plan.epochs * len(batches))
+    data = make_loaders(cfg, source, device)
+    give_teacher(run, method, data.classes, device)
+    batches, test = data.train(augmentation.pixels), data.eval_batches("test")
+    settings = resolve_compute(cfg.machine, device, schedule.epochs * len(batches))
     step = build_step(cfg, net, method, settings, device)
 
-    torch.manual_seed(cfg.seed)  # whatever the teacher drew
-    keep_memory(device)  # now: what reading the data took for a while has been given back
+    torch.manual_seed(cfg.seed)  # Again, because building the teacher drew random numbers.
+    keep_memory(device)  # Only now, so that memory needed for reading the data has gone back to the system.
     if cfg.machine.get("again", False) and run.ended:
-        run.remove_outputs()  # not before: now all that training needs is there
+        run.remove_outputs()  # Only now, when everything that training needs is there.
     run.write_config()
     rows, commits, compute = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, commit()]))
-    first, per_epoch = len(rows), len(batches) * cfg.train.batch_size
-    print(f"{run.id}: {plan.epochs} epochs on {device}{f', {first} of them done' if first else ''}", flush=True)
+    epochs_done, images_per_epoch = len(rows), len(batches) * cfg.train.batch_size
+    resumed = f", {epochs_done} of them done" if epochs_done else ""
+    print(f"{run.id}: {schedule.epochs} epochs on {device}{resumed}", flush=True)
     with (
-        images,
+        data,
         RunLogger(run, rows) as logger,
-        Progress(plan.epochs, len(batches), cfg.train.batch_size, first) as progress,
+        Progress(schedule.epochs, len(batches), cfg.train.batch_size, epochs_done) as progress,
         Saver(partial(save, run), device) as saver,
     ):
-        for number in range(first, plan.epochs):
-            started = time.perf_counter()
-            step.set_lr(plan.lr(number))
+        for epoch in range(epochs_done, schedule.epochs):
+            lr, started = schedule.lr(epoch), time.perf_counter()
+            step.set_lr(lr)
             net.train()
-            train_epoch(step, batches.epoch(number), augmentation.mix, progress.step)
+            train_epoch(step, batches.epoch(epoch), augmentation.mix, progress.step)
             method.end_epoch()
-            of_training, trained = step.measures(), time.perf_counter()
-            if of_training.divergence is not None:
-                raise _diverged(run, number + 1, "loss", of_training.divergence, plan.lr(number), commits)
+            measured, trained = step.measures(), time.perf_counter()
+            if measured.divergence is not None:
+                raise _diverged(run, epoch + 1, "loss", measured.divergence, lr, commits)
             row = {
-                "epoch": number + 1,
-                "lr": plan.lr(number),
-                "loss": of_training.loss,
-                "train_cross_entropy": of_training.cross_entropy,
-                "train_top1": of_training.top1,
+                "epoch": epoch + 1,
+                "lr": lr,
+                "loss": measured.loss,
+                "train_cross_entropy": measured.cross_entropy,
+                "train_top1": measured.top1,
                 **evaluate(net, test, settings.precision),
                 **q_measures(method.q_logits()),
                 "seconds": trained - started,
                 "eval_seconds": time.perf_counter() - trained,
-                "images_per_second": per_epoch / (trained - started),
+                "images_per_second": images_per_epoch / (trained - started),
             }
-            if (measure := next((key for key, value in row.items() if not math.isfinite(value)), None)) is not None:
-                last = Divergence(len(batches), of_training.loss, of_training.largest_logit)
-                raise _diverged(run, number + 1, measure, last, plan.lr(number), commits)
+            if (not_finite := next((key for key, value in row.items() if not math.isfinite(value)), None)) is not None:
+                last_step = Divergence(len(batches), measured.loss, measured.largest_logit)
+                raise _diverged(run, epoch + 1, not_finite, last_step, lr, commits)
             check_written(row, Row)
-            compute = _extended(compute, _computed(step, settings, device))
-            saver.save(
-                collect_state(net, method, step.optimizer, [*logger.rows, row], images.classes, commits, compute)
-            )
+            compute = _append_epoch(compute, _compute_record(step, settings, device))
+            saver.save(collect_state(net, method, step.optimizer, [*logger.rows, row], data.classes, commits, compute))
             logger.log(row)
             progress.epoch(row)
         saver.wait()
-        about = {"commit": _joined(commits), "compute": compute, "images": images.fingerprint}
-        result = final_result(run, logger, net, method, images.classes, test, settings.precision, about)
-        # a finished run needs its weights, not its momentum
-        save(run, collect_state(net, method, None, logger.rows, images.classes, commits, compute))
+        provenance = {"commit": _join_commits(commits), "compute": compute, "images": data.fingerprint}
+        result = final_result(run, logger, net, method, data.classes, test, settings.precision, provenance)
+        # The last checkpoint has no optimizer: a finished run needs its weights, not their momentum.
+        save(run, collect_state(net, method, None, logger.rows, data.classes, commits, compute))
         run.finish(result)
     return result
 
 
-def _joined(commits: list[str | None]) -> str:
-    """`none` for code outside git."""
+def _join_commits(commits: list[str | None]) -> str:
+    """Join commits for a file. None, which stands for code outside git, becomes `none`."""
     return ", ".join(name or "none" for name in commits)
 
 
-def _extended(compute: list[dict], now: dict) -> list[dict]:
-    """The stretches of epochs (lls.runs.schema.Compute) with one more epoch."""
-    *earlier, last = compute or [{"epochs": 0} | now]
-    if last != now | {"epochs": last["epochs"]}:
-        earlier, last = compute, now | {"epochs": 0}
+def _append_epoch(compute: list[dict], record: dict) -> list[dict]:
+    """Add one epoch to a run's list of lls.runs.schema.Compute: to its last entry, or to a new one if they differ."""
+    *earlier, last = compute or [{"epochs": 0} | record]
+    if last != record | {"epochs": last["epochs"]}:
+        earlier, last = compute, record | {"epochs": 0}
     return [*earlier, last | {"epochs": last["epochs"] + 1}]
 
 
-def _computed(step: Step, settings: ComputeSettings, device: torch.device) -> dict:
-    """How the last epoch was computed."""
+def _compute_record(step: Step, settings: ComputeSettings, device: torch.device) -> dict:
+    """Return how the last epoch was computed."""
     used = settings._replace(compile=step.compiled, graph=step.captured)
-    about = environment_info(used, device) | {"loss_kernel": step.loss_kernel}
-    return {key: value for key, value in about.items() if key != "versions"}
+    record = environment_info(used, device) | {"loss_kernel": step.loss_kernel}
+    return {key: value for key, value in record.items() if key != "versions"}
 
 
 def _diverged(
     run: Run, epoch: int, measure: str, divergence: Divergence, lr: float, commits: list[str | None]
 ) -> Diverged:
-    """Write failed.json. Returns the error to be raised."""
+    """Write failed.json, and return the error to raise. epoch: counted from 1."""
     loss, largest = (x if math.isfinite(x) else str(x) for x in (divergence.loss, divergence.largest_logit))
     failed = {"id": run.id, "epoch": epoch, "step": divergence.step, "measure": measure, "loss": loss}
-    failed |= {"largest_logit": largest, "lr": lr, "commit": _joined(commits)}
+    failed |= {"largest_logit": largest, "lr": lr, "commit": _join_commits(commits)}
     run.fail(failed | {"finished": timestamp()})
     return Diverged(f"{run.id}: {failure_summary(failed)}; a lower train.lr may help")

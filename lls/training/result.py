@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its weights: result.json's content, predictions, the confusion matrix, Q."""
+"""The files of a finished run other than its weights: result, predictions, confusion matrix, Q."""
 
 import csv
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from lls.training.evaluate import evaluate, predict
 from lls.training.logger import RunLogger
 from lls.training.metrics import confusion_matrix, group_accuracy, matrix_measures, measures
 
-GEOMETRIES = ("matched", "paper")  # of FashionMNIST
+GEOMETRIES = ("matched", "paper")  # values of dataset.geometry, which only FashionMNIST has
 
 
 def final_result(
@@ -37,13 +37,14 @@ def final_result(
     classes: list[str],
     test: TestBatches,
     precision: str,
-    about: dict,
+    provenance: dict,
 ) -> Result:
-    """Measure the network after its last epoch; save predictions, confusion matrix and Q. Returns the result, which is
-    not written yet. about: `commit`, `images` (their fingerprint), and `compute`, how the epochs were computed."""
-    cfg, rows = run.cfg, logger.rows
+    """Measure the network after its last epoch, and save predictions, confusion matrix and Q.
+
+    provenance: `commit`, `images` (the fingerprint of the images) and `compute` (a list of lls.runs.schema.Compute).
+    Returns the result. The caller writes result.json."""
     logits, y = predict(net, test, precision)
-    measured = measure_logits(cfg, net, logits, y, classes, precision, test.device)
+    measured = measure_logits(run.cfg, net, logits, y, classes, precision, test.device)
     save_predictions(run.folder / "predictions.npz", logits, y, classes)
     confusion = confusion_matrix(logits, y)
     write_atomic(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
@@ -51,11 +52,21 @@ def final_result(
         _save_q(run, q_logits, classes)
         logger.image("q", run.folder / "q.png")
         measured |= matrix_measures(q_logits, confusion)
-    seconds, last = sum(row["seconds"] for row in rows), rows[-1]
-    *earlier, compute = about["compute"] or [{}]
-    result = {
+    parameters = sum(p.numel() for module in (net, method) for p in module.parameters() if p.requires_grad)
+    result = _compose_result(run.cfg, run.id, logger.rows, measured, parameters, provenance)
+    logger.summary(result)
+    return result
+
+
+def _compose_result(
+    cfg: DictConfig, run_id: str, rows: list[dict], measured: dict[str, float], parameters: int, provenance: dict
+) -> Result:
+    """Compose the content of result.json from a run's rows and the measures of its network."""
+    last, seconds = rows[-1], sum(row["seconds"] for row in rows)
+    *earlier, compute = provenance["compute"] or [{}]
+    return {
         "version": VERSION,
-        "id": run.id,
+        "id": run_id,
         "dataset": cfg.dataset.name,
         "network": cfg.network.name,
         "method": cfg.method.name,
@@ -68,27 +79,26 @@ def final_result(
         "loss": last["loss"],
         **{name: last[name] for name in ("train_cross_entropy", "train_top1") if name in last},
         **{name: value for name, value in measured.items() if name not in ("top1", "nll")},
-        "parameters": sum(p.numel() for module in (net, method) for p in module.parameters() if p.requires_grad),
+        "parameters": parameters,
         "seconds": seconds + sum(row["eval_seconds"] for row in rows),
         "images_per_second": sum(row["seconds"] * row["images_per_second"] for row in rows) / seconds,
         **{key: value for key, value in compute.items() if key != "epochs"},
         **({"earlier": earlier} if earlier else {}),
         "versions": package_versions(),
-        "commit": about["commit"],
+        "commit": provenance["commit"],
         "method_code": method_code(cfg.method.name),
-        "images": about["images"],
+        "images": provenance["images"],
         "finished": timestamp(),
     }
-    logger.summary(result)
-    return result
 
 
 def _save_q(run: Run, q_logits: Tensor, classes: list[str]) -> None:
+    """Write q.safetensors and q.png. The former also has the method's keys, the data set, the network and the run."""
     cfg = run.cfg
-    keys = {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
-    keys["method"] = keys.pop("name")
-    keys |= {"dataset": cfg.dataset.name, "network": cfg.network.name, "run": run.id}
-    q = QMatrix(q_logits.cpu(), classes, keys)
+    about = {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
+    about["method"] = about.pop("name")
+    about |= {"dataset": cfg.dataset.name, "network": cfg.network.name, "run": run.id}
+    q = QMatrix(q_logits.cpu(), classes, about)
     save_q(run.folder / "q.safetensors", q)
     draw_q(run.folder / "q.png", q)
 
@@ -102,8 +112,10 @@ def measure_logits(
     precision: str,
     device: torch.device,
 ) -> dict[str, float]:
-    """All that result.json says of a network's logits of the test images, and for FashionMNIST the top1, nll and ece of
-    the test images in the other geometry."""
+    """Compute the measures of result.json from the logits `[N, K]` of the test images and their labels `[N]`.
+
+    CIFAR-100 also gets the accuracy of superclasses. FashionMNIST also gets top1, nll and ece of the test images in the
+    other geometry, for which `net` predicts them."""
     measured = measures(logits, y)
     if (groups := superclasses(cfg.dataset.name, classes)) is not None:
         measured["top1_superclass"] = group_accuracy(logits, y, groups)
@@ -111,30 +123,31 @@ def measure_logits(
         if cfg.dataset.get("geometry") not in (None, geometry):
             other = with_overrides(cfg, [f"dataset.geometry={geometry}"])
             with make_loaders(other, find_source(other.dataset, Path(cfg.machine.data)), device) as images:
-                there = evaluate(net, images.eval_batches("test"), precision)
-            measured |= {f"{name}_{geometry}_geometry": there[name] for name in ("top1", "nll", "ece")}
+                in_geometry = evaluate(net, images.eval_batches("test"), precision)
+            measured |= {f"{name}_{geometry}_geometry": in_geometry[name] for name in ("top1", "nll", "ece")}
     return measured
 
 
 def save_predictions(path: Path, logits: Tensor, y: Tensor, classes: list[str]) -> None:
-    """Write logits `[N, K]` as float16, the largest finite one in place of those beyond it, labels `[N]` as uint16 and
-    class names; np.load reads it."""
+    """Write logits `[N, K]` as float16, labels `[N]` as uint16 and class names to a file for np.load.
+
+    Logits beyond the range of float16 become its largest finite number."""
     largest = torch.finfo(torch.float16).max
-    halves = logits.clamp(-largest, largest).half().cpu().numpy()
+    float16 = logits.clamp(-largest, largest).half().cpu().numpy()
 
     def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # given a name, NumPy adds .npz to it
-            np.savez(file, logits=halves, labels=y.cpu().numpy().astype(np.uint16), classes=np.array(classes))
+        with open(temporary, "wb") as file:  # Given a path, np.savez would append .npz to it.
+            np.savez(file, logits=float16, labels=y.cpu().numpy().astype(np.uint16), classes=np.array(classes))
 
     write_atomic(path, write)
 
 
 def timestamp() -> str:
-    """The time as result.json has it."""
+    """Return the current time in UTC, in ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _write_csv(path, classes: list[str], confusion: torch.Tensor) -> None:
+def _write_csv(path: Path, classes: list[str], confusion: Tensor) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["true \\ predicted", *classes])

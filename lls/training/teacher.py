@@ -1,7 +1,8 @@
-"""What a finished run teaches another: its logits, as a plain function of the images, or its Q.
+"""Give a method its teacher: the logits or the Q of a finished run.
 
-A method whose yaml has `teacher:` is taught by a run that differs from its own in what is said there. If the yaml has
-`q:` too, it is taught by that run's Q (or the file's that `method.q` names), else by the network's logits.
+If the yaml of a method has `teacher:`, its teacher is a run. `teacher:` lists how that run's configuration differs from
+the student's. If the yaml also has `q:`, the method gets the Q of that run, or of the file `method.q`. Otherwise it
+gets the logits of the run's network.
 """
 
 from pathlib import Path
@@ -19,7 +20,9 @@ from lls.training.checkpoint import load
 
 
 def give_teacher(run: Run, method: Method, classes: list[str], device: torch.device) -> None:
-    """Give `run`'s method its teacher, which is finished, if it has one. UserError if the two do not go together."""
+    """Call `method.set_teacher` if the run has a teacher, which must be finished.
+
+    Raises UserError if the method refuses the teacher."""
     if (teacher := teacher_inputs(run, classes, device)) is None:
         return
     try:
@@ -29,19 +32,21 @@ def give_teacher(run: Run, method: Method, classes: list[str], device: torch.dev
 
 
 def teacher_inputs(run: Run, classes: list[str], device: torch.device) -> Teacher | Tensor | None:
-    """What `run`'s method is given by its teacher, which is finished: a function from images to logits, or a Q's logits
-    `[K, K]`; None for a method that is not taught. UserError if it does not fit `classes`."""
+    """Return the argument of `method.set_teacher`: a function from images to logits, or the logits of a Q `[K, K]`.
+
+    classes: the student's class names. Returns None if the run has no teacher, which otherwise must be finished.
+    Raises UserError if the teacher's files can't be read, or if its classes do not fit."""
     method = run.cfg.method
     if "teacher" not in method:
         return None
     teacher = teacher_run(run)
     if "q" in method:
         path = Path(str(method.q)).expanduser() if teacher is None else teacher.folder / "q.safetensors"
-        return _q(path).restrict(classes).logits
-    return _logits(teacher, classes, device, run.cfg.machine.precision)
+        return _load_q(path).restrict(classes).logits
+    return _make_logits_function(teacher, classes, device, run.cfg.machine.precision)
 
 
-def _q(path: Path) -> QMatrix:
+def _load_q(path: Path) -> QMatrix:
     try:
         return load_q(path)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -49,27 +54,29 @@ def _q(path: Path) -> QMatrix:
         raise UserError(f"method.q: {path} can't be read as a Q matrix ({reason}); lls.save_q writes one") from None
 
 
-def _logits(teacher: Run, classes: list[str], device: torch.device, precision: str) -> Teacher:
+def _make_logits_function(teacher: Run, classes: list[str], device: torch.device, precision: str) -> Teacher:
+    """Return a function from images `[B, C, H, W]` to the logits `[B, K]` of the teacher's network in eval mode."""
     from lls.training.build import build_network
 
     try:
         state = load(teacher)
     except (OSError, ValueError) as error:
-        raise UserError(f"method.teacher: {teacher.folder}/last.pt can't be read ({error}); remove it") from None
+        advice = "remove it, and the teacher is trained again"
+        raise UserError(f"method.teacher: {teacher.folder}/last.pt can't be read ({error}); {advice}") from None
     if state["classes"] != classes:
-        theirs, ours = (f"{len(names)} ({', '.join(names[:3])} ...)" for names in (state["classes"], classes))
-        raise UserError(f"the teacher {teacher.id} knows other classes: {theirs}, and not {ours}")
-    data = teacher.cfg.dataset
-    net = build_network(teacher.cfg.network, len(classes), data.channels, data.size)
+        of_teacher, of_student = (f"{len(names)} ({', '.join(names[:3])} ...)" for names in (state["classes"], classes))
+        raise UserError(f"the teacher {teacher.id} knows other classes: {of_teacher}, and not {of_student}")
+    dataset = teacher.cfg.dataset
+    net = build_network(teacher.cfg.network, len(classes), dataset.channels, dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    seen: list[Tensor] = [torch.empty(0), torch.empty(0)]
+    last: list[Tensor] = [torch.empty(0), torch.empty(0)]  # the last images, and their logits
 
     @torch.no_grad()
     def logits(x: Tensor) -> Tensor:
-        if seen[0] is not x:  # under Mixup a batch is asked about twice, once for each of its labels
+        if last[0] is not x:  # With Mixup a batch has two labels, and the loss of each asks for the logits.
             with autocast(device, precision):
-                seen[:] = x, net(x)[0].float()
-        return seen[1]
+                last[:] = x, net(x)[0].float()
+        return last[1]
 
     return logits

@@ -1,4 +1,4 @@
-"""Weights & Biases: how a W&B run is started. It mirrors files, and no trouble of its own costs more than a line."""
+"""Start a run of Weights & Biases (W&B). W&B mirrors files; if it fails, a line is printed and training goes on."""
 
 import os
 from pathlib import Path
@@ -6,20 +6,21 @@ from pathlib import Path
 from lls.errors import one_line
 
 
-def start(output: Path, mode: str, purpose: str, **keys):
+def start(output: Path, mode: str, purpose: str, **kwargs):
     """Start a W&B run.
 
-    output: the output folder, below which W&B keeps its caches; it would fill the home folder.
-    mode: online, offline or disabled. Without a key or a network, online becomes offline.
-    purpose: what the W&B run is for, as in "for this run"; printed where W&B fails.
-    keys: further arguments of wandb.init.
-    Returns the W&B run; None if W&B is disabled or fails.
+    - output: the output folder. W&B puts its caches into it instead of the home folder.
+    - mode: online, offline or disabled. Without an API key or a network, online becomes offline.
+    - purpose: what the W&B run is for, such as "for this run". The line that is printed when W&B fails has it.
+    - kwargs: further arguments of wandb.init
+
+    Returns the W&B run, or None if W&B is disabled or fails.
     """
     if mode == "disabled":
         return None
-    home = (output / "wandb").resolve()
+    caches = (output / "wandb").resolve()
     for variable, folder in (("WANDB_CACHE_DIR", "cache"), ("WANDB_DATA_DIR", "data")):
-        os.environ.setdefault(variable, str(home / folder))
+        os.environ.setdefault(variable, str(caches / folder))
     try:
         import wandb
 
@@ -28,21 +29,21 @@ def start(output: Path, mode: str, purpose: str, **keys):
         print(f"W&B is not used, {purpose} ({one_line(error, 100)})", flush=True)
         return None
     modes = ["online", "offline"] if mode == "online" else ["offline"]
-    for tried in modes:
+    for next_mode in modes:
         try:
             wandb.setup(settings)
-            if tried == "online":
+            if next_mode == "online":
                 require_key()
-            return wandb.init(mode=tried, resume="allow", settings=settings, **keys)
+            return wandb.init(mode=next_mode, resume="allow", settings=settings, **kwargs)
         except Exception as error:
-            wandb.teardown()  # a failed start still holds the id of the W&B run
-            instead = "offline, `wandb sync` sends it later" if tried != modes[-1] else "not used"
-            print(f"W&B is {instead}, {purpose} ({one_line(error, 100)})", flush=True)
+            wandb.teardown()  # A failed start still holds the id of the W&B run.
+            fallback = "offline, `wandb sync` sends it later" if next_mode != modes[-1] else "not used"
+            print(f"W&B is {fallback}, {purpose} ({one_line(error, 100)})", flush=True)
     return None
 
 
 def require_key() -> None:
-    """Raise wandb's UsageError if no API key is known."""
+    """Raise wandb.errors.UsageError if W&B has no API key."""
     import wandb
 
     if not wandb.login(prompt=False):
