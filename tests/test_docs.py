@@ -67,7 +67,7 @@ def simple_commands(line):
 
 def is_template(line):
     """Whether the shell or the reader has to fill something in first."""
-    return "$" in line or "..." in line or re.search(r"<\w", line)
+    return "$" in line or "..." in line or re.search(r"<\w|\bNAME\b", line)
 
 
 @cache
