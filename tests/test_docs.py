@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted(ROOT.glob("docs/*.md")), ROOT / "data" / "README.md"]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)  # indentation, language, code
+NEW_FILE = re.compile(r"^`([^`\n]+)`:\n\n```\w*\n(.*?)^```$", re.M | re.S)  # path and text of a file to create
 SHORT_EPOCHS = 3  # a command that trains digits for no longer is really run
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -144,7 +146,7 @@ def parse_with(path, arguments):
 def check_make(arguments):
     """Ask make what it would run, and check that."""
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "ARGS", "SMOKE")}
-    dry = subprocess.run(["make", "-n", *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
+    dry = subprocess.run(["make", "-n", "PYTHON=python", *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
     assert dry.returncode == 0, dry.stderr
     for line in re.findall(r"^\.venv/bin/(python (?:train\.py|scripts/|-m benchmarks).*)", dry.stdout, re.M):
         assert (problem := problem_of(line)) is None, problem
@@ -225,6 +227,23 @@ def test_the_python_blocks_of_a_page_run_one_after_another_as_pasted(page, tmp_p
             exec(compile(code, str(page), "exec"), namespace)
 
 
+def test_the_example_of_a_new_method_trains_with_its_two_files_alone(tmp_path, overrides):
+    files = dict(NEW_FILE.findall((ROOT / "docs" / "add-a-method.md").read_text()))
+    (name,) = (Path(path).stem for path in files if path.startswith("lls/methods/"))
+    assert set(files) == {f"lls/methods/{name}.py", f"configs/method/{name}.yaml"}
+    copy = tmp_path / "copy"
+    for folder in ("lls", "configs"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "train.py", copy)
+    for path, text in files.items():
+        (copy / path).write_text(text)
+    command = [sys.executable, "train.py", f"method={name}", "budget=0.1", *overrides]
+    env = {**os.environ, "PYTHONPATH": str(copy)}
+    trained = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True)
+    assert trained.returncode == 0, trained.stderr
+    assert list(tmp_path.glob(f"runs/digits-lenet-{name}-*/result.json"))
+
+
 @every_page
 def test_the_yaml_blocks_of_a_page_can_be_read(page):
     for code in code_blocks(page, "yaml"):
@@ -260,8 +279,8 @@ def test_every_link_of_a_page_leads_to_a_file_or_a_heading(page):
 @every_page
 def test_every_path_of_the_repository_that_a_page_names_exists(page):
     folders = "|".join(("benchmarks", "configs", "docs", "lls", "scripts", "tests", "outputs"))
-    missing = []
-    for path in inline_code(page):
+    missing, created = [], {path for path, _ in NEW_FILE.findall(page.read_text())}
+    for path in set(inline_code(page)) - created:
         generated = path.startswith("outputs/") and not re.fullmatch(r"outputs/\w+\.md", path)  # by runs and scripts
         placeholder = re.search(r"[A-Z]{2,}|<", path)
         if re.fullmatch(rf"(?:{folders})/[\w./*-]*", path) and not list(ROOT.glob(path.rstrip("/"))):

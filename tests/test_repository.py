@@ -41,7 +41,7 @@ def test_every_path_and_dotted_name_in_code_and_documents_exists():
     missing = []
     documents = [ROOT / "README.md", ROOT / "data" / "README.md", *ROOT.glob("docs/*.md")]
     for file in [*files, ROOT / "train.py", *documents]:
-        text = file.read_text()
+        text = re.sub(r"^`[^`\n]+`:$", "", file.read_text(), flags=re.M)  # without files that a page tells to create
         for path in re.findall(r"(?<![\w./-])(?:lls|benchmarks|scripts)/[\w/]+(?:\.py\b)?", text):
             if "NAME" not in path and not (ROOT / path).exists():
                 missing.append((file.name, path))
