@@ -1,8 +1,7 @@
-"""What the repository promises of itself: its Makefile, its README, and the size of its files."""
+"""The repository itself: its Makefile, the names in its texts, its tracked runs, and the size of its files."""
 
 import ast
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +11,13 @@ import torch
 from results import write_result
 
 import lls
-from lls.cli import check_arguments
 from lls.config.compose import compose
 from lls.errors import run_script
-from lls.paper.results import differences, results_markdown
+from lls.paper.results import beside_the_paper, differences, results_markdown
 from lls.runs.find import all_runs, tracked_files, tracked_ids
 from lls.runs.run import Run, identity
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
 
 
 def test_make_help_lists_every_target():
@@ -28,47 +25,23 @@ def test_make_help_lists_every_target():
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"^make ([a-zN-]+) +\S", listed, re.M)) == targets
-    assert targets >= set(re.findall(r"\bmake ([a-z]+)\b(?= {2,}|`|,)", README))
 
 
-def test_ci_runs_the_readmes_test_command():
-    assert "    make test " in README
-    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
-    assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-
-
-def test_from_the_parent_of_a_clone_called_lls_the_package_is_found(tmp_path):
+def test_the_package_can_be_imported_from_the_parent_of_a_clone_called_lls(tmp_path):
     """As installed by pip install -e: the folder is no package, and would be taken for a namespace."""
     (tmp_path / "lls").mkdir()
     command = [sys.executable, "-c", "import lls; print(lls.__version__)"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout == f"{lls.__version__}\n"
 
 
-@pytest.mark.parametrize("line", re.findall(r"python train.py ([^#`\n]*)", README))
-def test_the_readmes_commands_compose(line):
-    if "--help" not in line and "-sc" not in line:
-        check_arguments(line.split())
-
-
-def test_the_readmes_file_map_is_whole_and_its_links_exist():
-    tree = README.split("## Where things are")[1].split("\n**")[0]
-    named = set(re.findall(r"\b(?:lls/\w+(?:\.py|/)|(?<=^ {4})[a-z]+(?:\.py|/))", tree, re.M))
-    packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("lls/*/__init__.py")}
-    modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("lls/*.py")} - {"lls/__init__.py"}
-    top = {"train.py", "configs/", "benchmarks/", "scripts/", "data/", "outputs/", "tests/"}
-    assert named == packages | modules | top
-    assert not {path.name for path in ROOT.glob("scripts/*.py")} - set(re.findall(r"\w+\.py", tree))
-    linked = ["".join(pair) for pair in re.findall(r"\]\(([^)h#][^)]*)\)|src=\"([^\"]+)\"", README)]
-    assert not [name for name in linked if not (ROOT / name).exists()]
-
-
-def test_what_texts_name_exists():
+def test_every_path_and_dotted_name_in_code_and_documents_exists():
     """Every path and every dotted name of the package in code, configurations and documents."""
     folders = ("lls", "benchmarks", "scripts", "configs")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
     missing = []
-    for file in [*files, *(ROOT / name for name in ("train.py", "README.md", "data/README.md"))]:
-        text = file.read_text()
+    documents = [ROOT / "README.md", ROOT / "data" / "README.md", *ROOT.glob("docs/*.md")]
+    for file in [*files, ROOT / "train.py", *documents]:
+        text = re.sub(r"^`[^`\n]+`:$", "", file.read_text(), flags=re.M)  # without files that a page tells to create
         for path in re.findall(r"(?<![\w./-])(?:lls|benchmarks|scripts)/[\w/]+(?:\.py\b)?", text):
             if "NAME" not in path and not (ROOT / path).exists():
                 missing.append((file.name, path))
@@ -87,14 +60,6 @@ def exists(name: str) -> bool:
     return not parts or re.search(rf"\b{parts[0]}\b", module.read_text()) is not None
 
 
-def test_the_readmes_results_are_those_of_the_tracked_runs():
-    """python scripts/runs.py --readme writes them."""
-    script = runpy.run_path(str(ROOT / "scripts" / "runs.py"))
-    runs = [run for run in all_runs(ROOT / "outputs") if run.id in tracked_ids()]
-    assert runs
-    assert script["with_results"](README, runs) == README
-
-
 def test_tracked_runs_keep_their_ids():
     """Composed again from today's yaml files, and from the configuration that lies in the run's folder."""
     for run in [run for run in all_runs(ROOT / "outputs") if run.id in tracked_ids()]:
@@ -104,7 +69,7 @@ def test_tracked_runs_keep_their_ids():
         assert identity(again) == identity(cfg) == run.folder.name
 
 
-def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):
+def test_runs_that_differ_only_in_their_seed_are_one_row_with_the_overridden_keys(overrides):
     runs = [Run(compose([*overrides, f"seed={seed}", "method.alpha=0.3", "train.epochs=7"])) for seed in (0, 1)]
     for run, top1 in zip(runs, (90.0, 92.0), strict=True):
         result = {"epochs": 7, "top1": top1, "top1_best": 93, "nll": 0.5, "ece": 0.02}
@@ -117,10 +82,36 @@ def test_results_of_seeds_are_one_row_and_keys_of_ones_own_are_named(overrides):
     )
 
 
-def test_a_run_whose_method_is_no_more_is_listed_all_the_same(overrides):
+def test_runs_that_differ_in_their_augmentation_are_two_rows(overrides):
+    runs = [Run(compose([*overrides, f"augment={augment}"])) for augment in ("none", "cutout")]
+    for run in runs:
+        write_result(run, {"top1": 90.0})
+    first, second = results_markdown(runs).splitlines()[2:]
+    assert "| lls | 1 | 30 |" in first
+    assert "| lls augment=cutout | 1 | 30 |" in second
+
+
+def test_ours_stands_beside_the_paper_for_finished_and_diverged_cells_only():
+    def finished(run):
+        if run.cfg.dataset.name != "svhn":
+            return None
+        failed = {"measure": "loss", "epoch": 3}
+        return failed if run.cfg.method.name == "ols" else {"top1": 89.0 + run.cfg.seed}
+
+    count, _, *table = beside_the_paper(finished, limit=2).splitlines()
+    assert re.fullmatch(r"Full-protocol runs cover 5 of the \d+ accuracies in .* Here are the first 2\.", count)
+    assert table[2:] == [
+        "| [3](tables/3.md) | svhn | lenet | onehot | 90.00 ± 1.00 (3/3) | 89.40 ± 0.03 |",
+        "| [3](tables/3.md) | svhn | lenet | ls | 90.00 ± 1.00 (3/3) | 89.35 ± 0.09 |",
+    ]
+    ols = "| [3](tables/3.md) | svhn | lenet | ols | diverged (3/3) | 89.19 ± 0.43 |"
+    assert ols in beside_the_paper(finished)
+
+
+def test_a_run_of_a_removed_method_can_still_be_listed(overrides):
     run = Run(compose([*overrides, "method.alpha=0.3"]))
     assert differences(run.cfg) == ["method.alpha=0.3"]
-    run.cfg.method.name = "of_yesterday"
+    run.cfg.method.name = "removed"
     assert differences(run.cfg) == []
 
 
@@ -142,7 +133,7 @@ def test_files_stay_small():
             assert path.read_text().count("\n") <= 300, name
 
 
-# What no public name of these packages gives: by file, the expressions with which it is used; the reason stands beside.
+# Private names of other packages, by file, for what no public name gives. A comment beside each use has the reason.
 PRIVATE = {
     "lls/cli.py": {"hydra._internal.utils: _internal", "parser._actions"},
     "lls/networks/models.py": {"super()._make_layer"},
@@ -152,27 +143,27 @@ PRIVATE = {
 }
 
 
-def test_private_names_of_other_packages_are_used_in_five_places_only():
+def test_private_names_of_other_packages_are_used_only_where_listed():
     files = [path for folder in ("lls", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")]
-    found = {str(file.relative_to(ROOT)): private_names(file) for file in files}
-    assert {file: names for file, names in found.items() if names} == PRIVATE
+    names_by_file = {str(file.relative_to(ROOT)): private_names(file) for file in files}
+    assert {file: names for file, names in names_by_file.items() if names} == PRIVATE
 
 
 def private_names(file: Path) -> set[str]:
     """Names with a leading underscore that a file imports, or uses of anything but `self` and `cls`."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom):
             words = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
-            found |= {f"{node.module}: {word}" for word in words if word.startswith("_") and word != "__future__"}
+            names |= {f"{node.module}: {word}" for word in words if word.startswith("_") and word != "__future__"}
         elif isinstance(node, ast.Attribute) and re.match("_(?!_)", node.attr):
             of_namedtuple = node.attr in ("_asdict", "_replace", "_fields")
             if not of_namedtuple and ast.unparse(node.value) not in ("self", "cls"):
-                found.add(ast.unparse(node))
-    return found - {"super()._train"}  # of lls.training.step
+                names.add(ast.unparse(node))
+    return names - {"super()._train"}  # of lls.training.step
 
 
-def test_private_names_of_other_packages_are_still_there():
+def test_the_private_names_of_other_packages_still_exist():
     from hydra._internal.utils import get_args_parser
     from torch.utils.data import DataLoader
     from torchvision.models import ResNet
@@ -192,25 +183,25 @@ def test_private_names_of_other_packages_are_still_there():
 
 
 @pytest.mark.parametrize(
-    ("action", "status", "said"),
+    ("action", "status", "message"),
     [
         ("return None", 0, ""),
         ("return 1", 1, ""),
         ("raise UserError('no such run')", 2, "error: no such run\n"),
         ("raise Diverged('loss was nan')", 1, "error: loss was nan\n"),
         ("raise KeyboardInterrupt", 130, "stopped\n"),
-        ("print('x' * 100_000)", 0, ""),  # to a pipe that nobody reads
+        ("print('x' * 100_000)", 0, ""),  # to a pipe without a reader
     ],
 )
-def test_how_a_script_ends(action, status, said):
+def test_a_script_ends_with_the_status_and_message_of_what_it_raised(action, status, message):
     code = f"from lls.errors import Diverged, UserError, run_script\ndef main():\n    {action}\nrun_script(main)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
-    assert process.stderr.read() == said
+    assert process.stderr.read() == message
     assert process.wait() == status
 
 
-def test_another_broken_pipe_is_no_good_end():
+def test_a_broken_pipe_other_than_stdout_is_raised():
     def main():
         raise BrokenPipeError
 

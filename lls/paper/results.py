@@ -1,4 +1,4 @@
-"""Runs that have ended as a table: those that differ by their seed alone are one row."""
+"""Markdown tables of runs: all results of an output folder, and those that the paper has a number for."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -9,6 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 from lls.config.assemble import GROUPS, flatten
 from lls.config.compose import compose
 from lls.errors import UserError
+from lls.paper.tables import Cell, Table, load
+from lls.paper.tables.declaration import PAPER
+from lls.paper.tables.metrics import METRICS
+from lls.paper.tables.render import format_cell
+from lls.paper.tables.results import tracked_result_or_failure
+from lls.paper.tables.values import ResultLookup, Value, table_values
 from lls.runs.run import Run
 from lls.runs.schema import NOT_RECORDED, Failed, Result, is_failed
 from lls.training.schedule import make_schedule
@@ -24,15 +30,16 @@ MEASURES = (  # of result.json: key, digits, factor, whether with its standard d
 
 
 def results_markdown(runs: Iterable[Run]) -> str:
-    """A Markdown table of those of `runs` that are finished or have diverged: mean ± sample standard deviation over
-    their seeds; no mean where one has diverged."""
+    """Return a Markdown table of the finished and diverged runs. Runs that differ only in their seed are one row.
+
+    A number is the mean ± sample standard deviation over the seeds. A row with a diverged run has no mean."""
     rows: dict[tuple[str, ...], list[Result | Failed]] = {}
     for run in runs:
         if (ended := run.failed or run.result) is not None:
             rows.setdefault(_label(run), []).append(ended)
     columns = ["data set", "network", "method", "budget", "epochs", "top-1, last epoch (%)", "top-1, best epoch (%)"]
-    columns += ["NLL", "ECE (%)", "images/s", "s a run", "device"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    columns += ["NLL", "ECE (%)", "images/s", "seconds per run", "device"]
+    lines = []
     for label, ended in sorted(rows.items()):
         if diverged := sum(map(is_failed, ended)):
             measures = [f"diverged ({diverged}/{len(ended)})", *["·"] * (len(columns) - len(label) - 1)]
@@ -40,23 +47,46 @@ def results_markdown(runs: Iterable[Run]) -> str:
             measures = [_over_seeds(ended, *form) for form in MEASURES]
             measures.append(", ".join(sorted({r.get("device", NOT_RECORDED) for r in ended})))
             measures[0] += f" (n={len(ended)})"
-        lines.append(f"| {' | '.join((*label, *measures))} |")
-    return "\n".join(lines)
+        lines.append((*label, *measures))
+    return _table(columns, lines)
+
+
+def beside_the_paper(
+    lookup: ResultLookup = tracked_result_or_failure, folder: str = "tables", limit: int | None = None
+) -> str:
+    """Return a Markdown table of the paper's accuracies that full-protocol runs cover: ours beside the paper's.
+
+    lookup: returns a run's result or failure; the default returns those that git tracks. folder: of the rendered
+    tables, for links. limit: the largest number of rows; a line counts all rows."""
+    columns = ["table", "data set", "network", "method", "ours", "paper"]
+    cells, lines = 0, []
+    for table in _tables_of_accuracies():
+        link = f"[{table.name}]({folder}/{table.name}.md)"
+        for key, value in table_values(table, lookup).items():
+            if table.cells[key].paper is not None:
+                cells += 1
+                if value.values or value.diverged:
+                    lines.append((link, *_comparison(table.cells[key], value)))
+    counted = f"Full-protocol runs cover {len(lines)} of the {cells} accuracies in the paper's tables."
+    if limit is not None and len(lines) > limit:
+        counted += f" Here are the first {limit}."
+    return f"{counted}\n\n{_table(columns, lines[:limit])}"
 
 
 def differences(cfg: DictConfig) -> list[str]:
-    """The science keys of a configuration that are not what its groups' options say: `key=value`, sorted. None where an
-    option is not there any more."""
+    """Return `key=value` for each scientific key whose value differs from its option's yaml file, sorted.
+
+    The list is empty where an option does not exist any more."""
     choices = (*(f"{group}={cfg[group].name}" for group in GROUPS), f"seed={cfg.seed}", f"budget={cfg.budget}")
     try:
-        own, default = flatten(OmegaConf.to_container(cfg, resolve=True)), _of_options(choices)
+        values, defaults = flatten(OmegaConf.to_container(cfg, resolve=True)), _of_options(choices)
     except UserError:
-        return []  # of an option that is no more
-    apart = ("seed", "budget", "machine")
+        return []
+    ignored = ("seed", "budget", "machine")
     return sorted(
         f"{key}={value}"
-        for key, value in own.items()
-        if not isinstance(value, dict) and key.split(".")[0] not in apart and value != default.get(key)
+        for key, value in values.items()
+        if not isinstance(value, dict) and key.split(".")[0] not in ignored and value != defaults.get(key)
     )
 
 
@@ -65,9 +95,22 @@ def _of_options(choices: tuple[str, ...]) -> dict[str, object]:
     return flatten(OmegaConf.to_container(compose(choices), resolve=True))
 
 
+@cache
+def _tables_of_accuracies() -> list[Table]:
+    return [table for table in map(load, PAPER) if table.metric == "top1"]
+
+
+def _comparison(cell: Cell, value: Value) -> tuple[str, ...]:
+    """Data set, network, method, our number and the paper's."""
+    paper = f"{cell.paper} ± {cell.spread}" if cell.spread else cell.paper
+    return *_label(cell.runs[0])[:3], format_cell(value, METRICS[cell.metric].digits), paper
+
+
 def _label(run: Run) -> tuple[str, ...]:
+    """Data set, network, method with every differing key, budget and epochs."""
     cfg = run.cfg
-    method = " ".join([cfg.method.name, *differences(cfg)])
+    augment = [] if cfg.augment.name == "none" else [f"augment={cfg.augment.name}"]
+    method = " ".join([cfg.method.name, *augment, *differences(cfg)])
     return (
         cfg.dataset.name,
         cfg.network.name,
@@ -78,8 +121,13 @@ def _label(run: Run) -> tuple[str, ...]:
 
 
 def _over_seeds(results: list[Result], key: str, digits: int, scale: float = 1.0, spread: bool = True) -> str:
-    """The mean of a number of `results`, and its standard deviation."""
+    """Return the mean of one number of `results`, with its standard deviation if `spread`."""
     values = [scale * r[key] for r in results if key in r]
     if len(values) < len(results):
         return NOT_RECORDED
     return f"{mean(values):,.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if spread and len(values) > 1 else "")
+
+
+def _table(columns: list[str], lines: list[tuple[str, ...]]) -> str:
+    rows = [f"| {' | '.join(line)} |" for line in [columns, *lines]]
+    return "\n".join([rows[0], "|---" * len(columns) + "|", *rows[1:]])

@@ -128,9 +128,7 @@ def test_the_teacher_is_in_eval_mode_and_gives_no_gradient(overrides):
     x = torch.randn(4, 1, 8, 8, requires_grad=True)
     logits = teach(x)
     assert not logits.requires_grad
-    assert torch.allclose(
-        teach(x[:1].clone()), logits[:1], atol=1e-4
-    )  # not train mode, with its batch statistics
+    assert torch.allclose(teach(x[:1].clone()), logits[:1], atol=1e-4)  # not train mode, with its batch statistics
     assert teach(x) is not logits
     assert teach(x) is teach(x)  # computed once per batch
 
