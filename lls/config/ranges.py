@@ -87,7 +87,7 @@ def _check_image_keys(data: dict, machine: dict) -> None:
     large = data["size"] > IN_MEMORY_SIDE
     large_only = [key for key in LARGE if data[key] is not None]
     if not large and "crop_padding" not in data:
-        raise UserError(f"dataset.size={data['size']}: must be above 64, {data['name']} has no smaller images")
+        raise UserError(f"dataset.size={data['size']}: must be above 64 for {data['name']}")
     if large_only and not large:
         key = large_only[0]
         raise UserError(
