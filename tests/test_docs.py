@@ -1,6 +1,5 @@
 """What README.md and the pages in docs/ promise: their commands, code, links, paths and sizes."""
 
-import argparse
 import os
 import re
 import runpy
@@ -9,151 +8,36 @@ import shutil
 import subprocess
 import sys
 import warnings
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from documents import (
+    FENCE,
+    NEW_FILE,
+    PAGES,
+    README,
+    code_blocks,
+    inline_code,
+    is_template,
+    problem_of,
+    prose,
+    shell_lines,
+    simple_commands,
+)
+from paths import ROOT
 
-from lls.cli import check_arguments
 from lls.config.compose import compose
-from lls.errors import UserError
-from lls.paper import figures, tables
-from lls.paper.tables.declaration import PAPER
 from lls.runs.find import all_runs, tracked_files, tracked_ids
-from lls.training.schedule import schedule
+from lls.training.schedule import make_schedule
 
-ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
-PAGES = [README, *sorted(ROOT.glob("docs/*.md")), ROOT / "data" / "README.md"]
-FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)  # indentation, language, code
-NEW_FILE = re.compile(r"^`([^`\n]+)`:\n\n```\w*\n(.*?)^```$", re.M | re.S)  # path and text of a file to create
-SHORT_EPOCHS = 3  # a command that trains digits for no longer is really run
+SHORT_EPOCHS = 3  # commands that train digits for at most so many epochs are really run
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+all_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-def code_blocks(page, language):
-    return [code for _, name, code in FENCE.findall(page.read_text()) if name == language]
-
-
-def prose(page):
-    """The text without its fenced blocks."""
-    return FENCE.sub("", page.read_text())
-
-
-def inline_code(page):
-    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
-
-
-# -- commands --------------------------------------------------------------------------------------------------------
-
-
-def shell_lines(code):
-    return [line for line in code.replace("\\\n", " ").splitlines() if line.strip()]
-
-
-def simple_commands(line):
-    """The commands of a shell line as lists of words, without variables set before them and without comments."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&")
-    lexer.whitespace_split = True
-    words = [[]]
-    for word in lexer:
-        if set(word) <= set("();<>|&"):
-            words.append([])
-        elif words[-1] or not re.match(r"[A-Z_]+=", word):
-            words[-1].append(word)
-    return [command for command in words if command]
-
-
-def is_template(line):
-    """Whether the shell or the reader has to fill something in first."""
-    return "$" in line or "..." in line or re.search(r"<\w|\bNAME\b", line)
-
-
-@cache
-def problem_of(line):
-    """What is wrong with a line of a shell, or None."""
-    for words in [] if is_template(line) else simple_commands(line):
-        try:
-            match words:
-                case ["python", "train.py", *arguments]:
-                    if not {"--help", "--hydra-help", "-sc"} & set(arguments):
-                        check_arguments(arguments)
-                case ["python", script, *arguments] if script.endswith(".py"):
-                    check_script(ROOT / script, arguments)
-                case ["python", "-m", module, *arguments]:
-                    assert find_spec(module), f"there is no module {module}"
-                    if module == "benchmarks":
-                        check_script(ROOT / "benchmarks" / "__main__.py", arguments)
-                case ["make", *arguments]:
-                    check_make(arguments)
-        except (UserError, AssertionError) as error:
-            return f"{shlex.join(words)}: {error}"
-    return None
-
-
-class ParsedError(BaseException):
-    """Stops a script once its command line is parsed: (parser, arguments)."""
-
-
-def check_script(path, arguments):
-    """Parse a script's command line with the script's own parser, and check the names in it."""
-    assert path.exists(), "there is no such script"
-    if "--help" in arguments:
-        return
-    parser, parsed = parse_with(path, arguments)
-    names = [word for word in getattr(parsed, "words", []) if "=" not in word]
-    overrides = [word for word in getattr(parsed, "words", []) if "=" in word]
-    if path.name == "tables.py":
-        overrides = [text for text in overrides if not text.startswith("hydra.launcher.")]
-        for name in names or ["all"]:
-            for table in (PAPER if overrides else ()) if name == "all" else [name] if name != "figures" else ():
-                tables.load(table, overrides)
-    elif path.name == "figures.py":
-        for name in names:
-            figures.load(name, overrides)
-    elif path.name == "contact_sheet.py":
-        compose(parsed.overrides)
-    else:
-        for name in [*getattr(parsed, "names", []), *getattr(parsed, "parts", [])]:
-            assert name in re.findall(r"[\w-]+", parser.format_help()), f"its --help has no {name}"
-
-
-def parse_with(path, arguments):
-    """The parser of a script, and what it makes of the arguments; nothing else of the script is run."""
-
-    def stopping(parse):
-        def stop(parser, *args, **kwargs):
-            raise ParsedError(parser, parse(parser, *args, **kwargs))
-
-        return stop
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [str(path), *arguments])
-        for name in ("parse_args", "parse_intermixed_args"):
-            patch.setattr(argparse.ArgumentParser, name, stopping(getattr(argparse.ArgumentParser, name)))
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        except ParsedError as stopped:
-            return stopped.args
-        except SystemExit as refused:
-            raise AssertionError(f"its parser exits with {refused.code}") from None
-    raise AssertionError("it parses no command line")
-
-
-def check_make(arguments):
-    """Ask make what it would run, and check that."""
-    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "ARGS", "SMOKE")}
-    dry = subprocess.run(["make", "-n", "PYTHON=python", *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
-    assert dry.returncode == 0, dry.stderr
-    for line in re.findall(r"^\.venv/bin/(python (?:train\.py|scripts/|-m benchmarks).*)", dry.stdout, re.M):
-        assert (problem := problem_of(line)) is None, problem
-
-
-@every_page
-def test_every_command_of_a_page_is_accepted_by_the_program_that_it_calls(page, monkeypatch):
+@all_pages
+def test_the_program_accepts_the_commands_of_a_page(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     lines = [line for code in code_blocks(page, "bash") for line in shell_lines(code)]
     lines += [code for code in inline_code(page) if code.startswith(("python ", "make "))]
@@ -161,14 +45,14 @@ def test_every_command_of_a_page_is_accepted_by_the_program_that_it_calls(page, 
     assert not problems, "\n".join(problems)
 
 
-@every_page
-def test_every_shell_block_of_a_page_is_valid_syntax(page):
+@all_pages
+def test_the_shell_blocks_of_a_page_have_valid_syntax(page):
     for code in code_blocks(page, "bash"):
         assert subprocess.run(["bash", "-n"], input=re.sub(r"<\w+>", "X", code), text=True).returncode == 0, code
 
 
-@every_page
-def test_every_code_block_of_a_page_is_fenced_and_names_its_language(page):
+@all_pages
+def test_the_code_blocks_of_a_page_are_fenced_and_name_their_language(page):
     languages = {name for _, name, _ in FENCE.findall(page.read_text())}
     assert languages <= {"bash", "python", "text", "yaml", "json", "csv", "mermaid"}
     assert not re.findall(r"^ {4,}(?:python|make) .*", prose(page), re.M)
@@ -202,7 +86,7 @@ def short_digits_commands():
             options = [word for word in words if word.startswith(("-", "dataset="))]
             if words[:2] == ["python", "train.py"] and set(options) <= {"dataset=digits"}:
                 cfg = compose(words[2:])
-                if schedule(cfg.train, cfg.budget).epochs <= SHORT_EPOCHS:
+                if make_schedule(cfg.train, cfg.budget).epochs <= SHORT_EPOCHS:
                     yield shlex.join(words[2:])
 
 
@@ -217,7 +101,7 @@ def test_a_short_command_on_digits_trains(line, train_py, overrides, tmp_path, m
 # -- code ------------------------------------------------------------------------------------------------------------
 
 
-@every_page
+@all_pages
 def test_the_python_blocks_of_a_page_run_one_after_another_as_pasted(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "pasted"}
@@ -244,7 +128,7 @@ def test_the_example_of_a_new_method_trains_with_its_two_files_alone(tmp_path, o
     assert list(tmp_path.glob(f"runs/digits-lenet-{name}-*/result.json"))
 
 
-@every_page
+@all_pages
 def test_the_yaml_blocks_of_a_page_can_be_read(page):
     for code in code_blocks(page, "yaml"):
         yaml.safe_load(code)
@@ -265,8 +149,8 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@every_page
-def test_every_link_of_a_page_leads_to_a_file_or_a_heading(page):
+@all_pages
+def test_the_links_of_a_page_lead_to_a_file_or_a_heading(page):
     broken = []
     for link in links(page):
         path, _, anchor = link.partition("#")
@@ -276,8 +160,8 @@ def test_every_link_of_a_page_leads_to_a_file_or_a_heading(page):
     assert not broken
 
 
-@every_page
-def test_every_path_of_the_repository_that_a_page_names_exists(page):
+@all_pages
+def test_the_paths_that_a_page_names_exist(page):
     folders = "|".join(("benchmarks", "configs", "docs", "lls", "scripts", "tests", "outputs"))
     missing, created = [], {path for path, _ in NEW_FILE.findall(page.read_text())}
     for path in set(inline_code(page)) - created:
@@ -288,7 +172,7 @@ def test_every_path_of_the_repository_that_a_page_names_exists(page):
     assert not missing
 
 
-def test_the_readme_links_every_page_of_the_documentation():
+def test_the_readme_links_all_pages():
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in links(README)}
     assert set(ROOT.glob("docs/*.md")) <= linked
 
@@ -302,7 +186,7 @@ def test_the_readme_has_at_most_130_lines_and_1100_words():
     assert len(text.split()) <= 1100
 
 
-@every_page
+@all_pages
 def test_a_page_has_at_most_1200_words_and_160_characters_in_a_line(page):
     text = page.read_text()
     assert len(text.split()) <= 1200
@@ -319,7 +203,7 @@ def test_ci_runs_the_readmes_test_command():
     assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
 
-def test_the_readmes_folder_map_has_every_top_folder_and_every_package_of_lls():
+def test_the_readmes_folder_map_has_all_top_folders_and_packages():
     folder_map = README.read_text().split("\n## Folder map\n")[1].split("\n## ")[0]
     mapped = re.findall(r"^([\w/.]+) +\w", FENCE.search(folder_map)[3], re.M)
     packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("lls/*/__init__.py")}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
 from results import write_result
 
 import lls
@@ -17,10 +18,8 @@ from lls.paper.results import beside_the_paper, differences, results_markdown
 from lls.runs.find import all_runs, tracked_files, tracked_ids
 from lls.runs.run import Run, identity
 
-ROOT = Path(__file__).resolve().parent.parent
 
-
-def test_make_help_lists_every_target():
+def test_make_help_lists_all_targets():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -34,7 +33,7 @@ def test_the_package_can_be_imported_from_the_parent_of_a_clone_called_lls(tmp_p
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout == f"{lls.__version__}\n"
 
 
-def test_every_path_and_dotted_name_in_code_and_documents_exists():
+def test_paths_and_dotted_names_in_code_and_documents_exist():
     """Every path and every dotted name of the package in code, configurations and documents."""
     folders = ("lls", "benchmarks", "scripts", "configs")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
@@ -138,7 +137,7 @@ PRIVATE = {
     "lls/cli.py": {"hydra._internal.utils: _internal", "parser._actions"},
     "lls/networks/models.py": {"super()._make_layer"},
     "lls/losses/fused.py": {"torch._softmax_backward_data", "torch._log_softmax_backward_data"},
-    "lls/data/streaming.py": {"self.loader._iterator", "running._shutdown_workers"},
+    "lls/data/streaming.py": {"self.loader._iterator", "iterator._shutdown_workers"},
     "lls/training/cuda_graph.py": {"torch._C", "torch._C._cuda_endAllocateToPool", "torch._C._cuda_releasePool"},
 }
 
