@@ -55,12 +55,7 @@ class Table(NamedTuple):
 
 
 def load(
-    name: str,
-    overrides: Sequence[str] = (),
-    *,
-    all_cells: bool = False,
-    smoke: bool = False,
-    folder: Path = FOLDER,
+    name: str, overrides: Sequence[str] = (), *, all_cells: bool = False, smoke: bool = False, folder: Path = FOLDER
 ) -> Table:
     """Load a table and compose its runs.
 
@@ -88,12 +83,12 @@ def load(
     selected_columns = _select(columns, of_table.get("columns"), f"table {name} has no such column")
     selected_rows = _select(rows, of_table.get("rows"), f"table {name} has no such row")
     of_runs = {"machine.wandb_group": f"table-{name}"} | of_runs
-    cells = {}
-    for row in selected_rows:
-        for column, paper in zip(columns, row.paper or [None] * len(columns), strict=True):
-            if column in selected_columns:
-                cell = _make_cell(row, column, paper, of_runs, seeds, all_cells, smoke)
-                cells[row.name, column.name] = cell
+    cells = {
+        (row.name, column.name): _make_cell(row, column, paper, of_runs, seeds, all_cells, smoke)
+        for row in selected_rows
+        for column, paper in zip(columns, row.paper or [None] * len(columns), strict=True)
+        if column in selected_columns
+    }
     return Table(
         stem,
         declared["title"],
