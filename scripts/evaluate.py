@@ -82,14 +82,14 @@ def record(run: Run) -> list[str]:
         measured = measure_logits(run.cfg, net, logits, y, state["classes"], run.cfg.machine.precision, device)
         if abs(measured["top1"] - result.get("top1", measured["top1"])) > TOLERANCE:
             difference = f"top-1 {measured['top1']:.2f} %, but {result['top1']:.2f} % is recorded"
-            raise UserError(f"{run.id}: the saved weights reach {difference}; nothing is written")
+            raise UserError(f"{run.id}: the saved weights reach {difference}: nothing is written")
         added = {key: value for key, value in measured.items() if key not in result}
         reevaluated = {"commit": commit() or "none", "finished": timestamp(), "keys": sorted(added)}
         completed = {"version": VERSION} | result | added | {"reevaluated": reevaluated}
         try:
             check_written(completed, Result)
         except ValueError as error:
-            reason = f"{error}, and the saved weights can't tell it; nothing is written"
+            reason = f"{error}, and the saved weights do not tell it: nothing is written"
             raise UserError(f"{run.folder}/result.json: {reason}") from None
         save_predictions(run.folder / "predictions.npz", logits, y, state["classes"])
     if added:
