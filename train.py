@@ -42,7 +42,7 @@ if __name__ == "__main__":
         print(f"error: {error}", file=sys.stderr)
         failed.append(error)
     except KeyboardInterrupt:
-        print(f"to resume it: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
+        print(f"to continue: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
         if trained_again:
             print(
                 f"machine.again=true would train {len(trained_again)} runs once more that are done now: leave them out",

@@ -74,7 +74,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def set_precision(name: str, device: torch.device) -> None:
-    """Set PyTorch's precision of float32 operations: exact for fp32, TF32 for tf32 and beside bf16.
+    """Set PyTorch's precision of float32 operations: full precision for fp32; TF32 is allowed for tf32 and bf16.
 
     PyTorch's default would round the convolutions of fp32 to TF32."""
     exact = resolve_precision(name, device) == "fp32"

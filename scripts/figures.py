@@ -29,7 +29,7 @@ def main() -> None:
         figure = figures.load(name, overrides, smoke=arguments.smoke)
         if arguments.train:
             for panel in figure.missing.values():
-                execute(panel.run, next((file for file in figure.needs if not panel.run.has(file)), None))
+                execute(panel.run, next((file for file in figure.needs if not panel.run.has_final(file)), None))
         png, _ = figures.draw(figure)
         missing = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
         print(f"figure {name}: {png}{missing}")

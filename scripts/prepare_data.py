@@ -187,4 +187,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_script(main, "stopped; the next call continues unfinished downloads")
+    run_script(main, "stopped; repeat the command to continue unfinished downloads")

@@ -60,4 +60,4 @@ def send(run: Run, project: str) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, "stopped; the same command continues")
+    run_script(main, "stopped; repeat the command to continue")

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def render(arguments: argparse.Namespace) -> int:
     from lls.paper.tables.mirror import mirror
-    from lls.paper.tables.results import write
+    from lls.paper.tables.write import write
 
     arguments.all = True  # show our number also where the paper has none
     tables = _tables(arguments, PAPER if arguments.smoke else names())
@@ -78,7 +78,7 @@ def render(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    from lls.paper.tables.results import stale
+    from lls.paper.tables.write import stale
 
     if problems := stale():
         print(*problems, "git add outputs/runs outputs/timing, then make render", sep="\n", file=sys.stderr)
@@ -145,4 +145,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_script(main, "stopped; the same command goes on")
+    run_script(main, "stopped; repeat the command to continue")

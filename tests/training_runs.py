@@ -1,24 +1,13 @@
-"""What tests of whole runs share: make a run, read its rows, interrupt it."""
+"""Interrupted runs, and rows without what varies from one training to the next."""
 
-import json
 import sys
 from contextlib import redirect_stdout
 
 import pytest
 
-from lls.config.compose import compose
-from lls.runs.run import Run
 from lls.training.execute import execute
 
 TIMES = {"seconds", "eval_seconds", "images_per_second", "finished"}
-
-
-def make_run(*overrides):
-    return Run(compose(overrides))
-
-
-def read_rows(run):
-    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def without_times(row):
@@ -26,13 +15,16 @@ def without_times(row):
 
 
 class _Output:
-    """A standard output that raises `error` instead of writing a text that starts with `start`."""
+    """Standard output that raises `error` once, where the line of the run's epoch `epoch` would be printed."""
 
-    def __init__(self, start, error):
-        self.start, self.error, self.stdout = start, error, sys.stdout
+    def __init__(self, run, epoch, error):
+        self.id, self.line, self.error, self.stdout = run.id, f"epoch {epoch}/", error, sys.stdout
+        self.run_started = self.raised = False  # the run's first line has its id; a teacher's lines come before it
 
     def write(self, text):
-        if text.startswith(self.start):
+        self.run_started |= text.startswith(f"{self.id}: ")
+        if self.run_started and text.startswith(self.line) and not self.raised:
+            self.raised = True
             raise self.error
         return self.stdout.write(text)
 
@@ -40,7 +32,8 @@ class _Output:
         self.stdout.flush()
 
 
-def stop_after(run, epoch, error):
-    """Train a run until checkpoint and row of `epoch` are written. Where its line would be printed, raise `error`."""
-    with redirect_stdout(_Output(f"epoch {epoch}/", error)), pytest.raises(type(error)):
-        execute(run)
+def stop_after(run, epoch, error=KeyboardInterrupt, student=None):
+    """Train a run, or a student of it, and raise `error` when the checkpoint and row of `epoch` are written."""
+    with redirect_stdout(_Output(run, epoch, error)), pytest.raises(error if isinstance(error, type) else type(error)):
+        execute(student or run)
+    assert run.epochs_done == epoch

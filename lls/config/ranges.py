@@ -74,7 +74,7 @@ def check_ranges(cfg: dict) -> None:
         raise UserError("train.nesterov=true: needs train.momentum above 0")
     for key in ("mean", "std"):
         if len(data[key]) != data["channels"]:
-            raise UserError(f"dataset.{key}={data[key]}: needs one number a channel ({data['channels']})")
+            raise UserError(f"dataset.{key}={data[key]}: needs one number per channel ({data['channels']})")
     _check_image_keys(data, cfg["machine"])
     if data.get("padding_mode") == "reflect" and data["crop_padding"] >= data["size"]:
         raise UserError(

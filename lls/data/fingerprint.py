@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lls.data.sources import Images
 
 DECODER = 1  # increase this when the same files decode to other pixels
-ARRAYS = ("digits", "torchvision")  # sources without image files
 
 
 def of_pixels(images: "Images") -> str:
@@ -58,14 +57,13 @@ def current(dataset: DictConfig, folder: Path, recorded: str) -> str | None:
 
     Returns None if the images are absent or not decoded yet.
     """
-    cached = _cached_metadata(dataset, folder)
-    tree = dataset.get("root") is None and (folder / dataset.name / "train").is_dir()
-    if dataset.source in ARRAYS and not tree:
-        return cached.get("content")
     from lls.data.sources import find_source
 
+    cached = _cached_metadata(dataset, folder)
     try:
         source = find_source(dataset, folder)
+        if source.files is None:  # arrays: only decoded pixels can be compared
+            return cached.get("content")
         if not source.on_disk:
             return None
         files = of_files(source.files())

@@ -18,12 +18,12 @@ class Task(NamedTuple):
 
     @property
     def done(self) -> bool:
-        return self.run.result is not None and all(map(self.run.has, self.artifacts))
+        return self.run.result is not None and all(map(self.run.has_final, self.artifacts))
 
     @property
     def missing_artifact(self) -> str | None:
         """A needed file that a finished run lacks, or None. Git does not track weights, so a clone lacks them."""
-        return None if self.run.result is None else min(filterfalse(self.run.has, self.artifacts), default=None)
+        return None if self.run.result is None else min(filterfalse(self.run.has_final, self.artifacts), default=None)
 
 
 class Failure(NamedTuple):

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from lls.losses.fused import log_softmax_backward, sum_rows
+from lls.losses.aten_backward import log_softmax_backward, sum_rows
 from lls.losses.symmetric_kl import forbid_double_backward
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lls.device import has_triton
-from lls.losses.fused import log_softmax_backward, softmax_backward, sum_rows
+from lls.losses.aten_backward import log_softmax_backward, softmax_backward, sum_rows
 
 
 def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5) -> Tensor:
@@ -45,8 +45,8 @@ class _SymmetricKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
         ctx.factor, ctx.num_classes = factor, len(q_logits)
-        ctx.fused = loss_kernel(logits) == "triton"
-        if ctx.fused:
+        ctx.triton = loss_kernel(logits) == "triton"
+        if ctx.triton:
             from lls.losses import symmetric_kl_triton as triton_kl
 
             loss, to_z, to_q = triton_kl.value_and_gradients(logits, q_logits, y, alpha)
@@ -60,7 +60,7 @@ class _SymmetricKL(torch.autograd.Function):
         forbid_double_backward("symmetric_kl")
         to_z, to_q, y = ctx.saved_tensors
         grad = grad * ctx.factor
-        if ctx.fused:
+        if ctx.triton:
             from lls.losses import symmetric_kl_triton as triton_kl
 
             rows = triton_kl.sum_rows(to_q, y, ctx.num_classes, grad)
@@ -84,14 +84,14 @@ def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: floa
     log_p, log_q = logits.log_softmax(1), q_logits.index_select(0, y).log_softmax(1)
     if alpha < 1:  # log_t is log(t/α)
         q_y = log_q.gather(1, at_y).exp_()
-        t_y = q_y + odds
-        log_t = log_q.scatter(1, at_y, t_y.log())
+        t_y_over_alpha = q_y + odds
+        log_t = log_q.scatter(1, at_y, t_y_over_alpha.log())
     else:
         log_t = log_q.clone()
     p, t = log_p.exp(), log_t.exp().mul_(alpha)
     m, d = log_t.sub_(log_p), t - p
     h = t.mul_(m).add_(d)
     if alpha < 1:
-        h.scatter_(1, at_y, h.gather(1, at_y).mul_(q_y).div_(t_y))
+        h.scatter_(1, at_y, h.gather(1, at_y).mul_(q_y).div_(t_y_over_alpha))
     loss = d.view(-1).dot(m.view(-1))
     return loss, softmax_backward(m, p, 1, p.dtype).add_(d), log_softmax_backward(h, log_q, 1, h.dtype)

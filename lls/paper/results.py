@@ -13,8 +13,8 @@ from lls.paper.tables import Cell, Table, load
 from lls.paper.tables.declaration import PAPER
 from lls.paper.tables.metrics import METRICS
 from lls.paper.tables.render import format_cell
-from lls.paper.tables.results import tracked_result_or_failure
 from lls.paper.tables.values import ResultLookup, Value, table_values
+from lls.paper.tables.write import tracked_result_or_failure
 from lls.runs.run import Run
 from lls.runs.schema import NOT_RECORDED, Failed, Result, is_failed
 from lls.training.schedule import make_schedule

@@ -118,6 +118,16 @@ class Run:
         """Return whether the folder holds this file; True for None."""
         return name is None or (self.folder / name).exists()
 
+    def has_final(self, name: str | None) -> bool:
+        """Return whether the folder holds this file of the finished run; True for None.
+
+        A finished run is trained again if a file is lost that a student or a figure needs. If that training was
+        interrupted, metrics.jsonl has fewer rows than epochs, and no file counts as final."""
+        if name is None:
+            return True
+        result = self.result
+        return result is not None and self.has(name) and self.epochs_done >= result.get("epochs", 0)
+
     def remove_if_empty(self) -> None:
         """Remove the folder if it holds nothing but the lock file."""
         if not self.started and self.folder.is_dir() and [path.name for path in self.folder.iterdir()] == [".lock"]:

@@ -20,11 +20,11 @@ LOCK_TIMEOUT_SECONDS = 0.5  # Run.busy holds the lock for a moment, and is not t
 def execute(run: Run, artifact: str | None = None) -> dict:
     """Train a run from its checkpoint, after its teacher, and return its result. A finished run is not trained.
 
-    - artifact: a file of the run's folder that a student needs. A run without this file counts as not finished. If
-      another process trains the run, `execute` then waits for that process.
+    - artifact: a file of the run's folder that a student needs. A run without this file counts as not finished.
+    - If another process trains the run, `execute` waits for it if `artifact` is given, and raises Busy if not.
     - `machine.again=true` trains a finished or diverged run anew. Its old files go just before training starts.
 
-    Raises Diverged if the run diverges or has diverged before, Busy if another process trains it."""
+    Raises Diverged if the run diverges or has diverged before."""
     again = run.cfg.machine.get("again", False)
     if not again and (result := _finished_result(run, artifact)):
         return result
@@ -44,7 +44,7 @@ def _finished_result(run: Run, artifact: str | None) -> dict | None:
     if failed := run.failed:
         raise Diverged(f"{run.folder} has diverged: {failure_summary(failed)}; {TRAIN_AGAIN}")
     result = run.result
-    if not result or not run.has(artifact):
+    if not result or not run.has_final(artifact):
         return None
     precision, device, commit = (result.get(key, NOT_RECORDED) for key in ("precision", "device", "commit"))
     print(f"already done: {result_summary(result)}")

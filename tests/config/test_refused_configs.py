@@ -80,7 +80,7 @@ REFUSED = {
     "machine.wandb=on": "one of offline, online, disabled",
     "dataset.padding_mode=edge": "one of zeros, reflect",
     "dataset=fashionmnist dataset.geometry=both": "one of matched, paper",
-    "dataset.mean=[1,2]": "one number a channel",
+    "dataset.mean=[1,2]": "one number per channel",
     "-m method.alpha=0.1,abc": "method.alpha=abc: must be a number",
     "-m seed=0,1 budget=1,2": "budget=2: must be above 0",
 }

@@ -7,9 +7,9 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from interrupt import interrupt_after
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
+from training_runs import stop_after
 
 from lls.config.compose import compose
 from lls.data.image_store import decode
@@ -188,7 +188,7 @@ def test_a_resumed_run_on_large_images_equals_an_uninterrupted_one(root, tmp_pat
 
     uninterrupted = run_of(tmp_path / "uninterrupted", "machine.workers=2")
     execute(uninterrupted)
-    interrupt_after(1, run_of(tmp_path / "interrupted", "machine.workers=1"))
+    stop_after(run_of(tmp_path / "interrupted", "machine.workers=1"), 1)
     resumed = run_of(tmp_path / "interrupted", "machine.workers=0")
     execute(resumed)
     assert resumed.id == uninterrupted.id

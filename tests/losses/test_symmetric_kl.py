@@ -256,7 +256,7 @@ def test_triton_kernels_equal_float64_on_a_gpu(k):
     method.float().cuda()
     z = z.detach().float().cuda().requires_grad_()
     loss = method(z, y.cuda())
-    assert loss.grad_fn.fused
+    assert loss.grad_fn.triton
     for actual, exact in zip((loss, *gradients(loss, z, method.q)), expected, strict=True):
         torch.testing.assert_close(actual.cpu().double(), exact, rtol=1e-5, atol=1e-8)
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from interrupt import interrupt_after
 from torch.overrides import TorchFunctionMode
+from training_runs import stop_after
 
 from lls.config.assemble import options
 from lls.config.compose import compose
@@ -50,7 +50,7 @@ def test_each_method_trains_with_mixed_images_in_bf16_and_resumes(option, augmen
     line += ["machine.precision=bf16", "dataset.subset=samples"] if augment == "cutmix" else []
     run = Run(compose(line))
 
-    interrupt_after(1, run)
+    stop_after(run, 1)
     result = execute(run)
     assert result["epochs"] == 2
     assert math.isfinite(result["loss"])

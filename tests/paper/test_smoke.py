@@ -11,7 +11,7 @@ from lls.paper import smoke
 from lls.paper.tables import cost, load, runs_of
 from lls.paper.tables.declaration import PAPER
 from lls.paper.tables.render import render
-from lls.paper.tables.results import result_or_failure
+from lls.paper.tables.write import result_or_failure
 from lls.training.execute import execute
 
 

@@ -8,9 +8,9 @@ from paths import ROOT
 
 from lls.paper.tables import load
 from lls.paper.tables.render import format_cell, ranks, render, title
-from lls.paper.tables.results import result_or_failure, stale, tracked_result_or_failure
 from lls.paper.tables.timing import measure, minutes
 from lls.paper.tables.values import Value, differences, table_values
+from lls.paper.tables.write import result_or_failure, stale, tracked_result_or_failure
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 from archives import write
-from training_runs import make_run, stop_after
+from results import compose_run
+from training_runs import stop_after
 
 from lls.training.execute import execute
 
@@ -22,10 +23,10 @@ def test_a_folder_without_a_runs_configuration_is_named(text, run_script, tmp_pa
 
 def test_scripts_list_runs_and_measure_them_again(overrides, run_script, tmp_path):
     assert run_script("runs.py", "--output", tmp_path)[1] == f"no runs in {tmp_path}/runs\n"
-    done = make_run("train.epochs=2", *overrides)
-    interrupted = make_run("train.epochs=3", "method=ls", "budget=0.9", *overrides)
+    done = compose_run("train.epochs=2", *overrides)
+    interrupted = compose_run("train.epochs=3", "method=ls", "budget=0.9", *overrides)
     result = execute(done)
-    stop_after(interrupted, 1, KeyboardInterrupt())
+    stop_after(interrupted, 1)
     lines = run_script("runs.py", "--output", tmp_path)[1].splitlines()
     assert len(lines) == 2
     assert re.search(rf"{done.id} +done +budget 1 +top-1 +{result['top1']:.2f} %", lines[0])
@@ -62,7 +63,7 @@ def test_a_saved_network_is_measured_on_test_images_that_are_scaled_differently(
 ):
     write("fashionmnist", tmp_path / "archives", monkeypatch)
     keys = ["dataset=fashionmnist", "network=lenet", "method=onehot", "train.epochs=1", "train.batch_size=10"]
-    run = make_run(*keys, *overrides, f"machine.data={tmp_path}/archives")
+    run = compose_run(*keys, *overrides, f"machine.data={tmp_path}/archives")
     recorded = execute(run)["nll"]
     for geometry, as_recorded in (("matched", True), ("paper", False)):
         _, out, error = run_script("evaluate.py", run.folder, f"dataset.geometry={geometry}")
@@ -70,4 +71,4 @@ def test_a_saved_network_is_measured_on_test_images_that_are_scaled_differently(
         measured, beside = re.search(r"nll +(\S+) +recorded +(\S+)", out).groups()
         assert float(beside) == pytest.approx(recorded, abs=1e-4)
         assert (abs(float(measured) - recorded) < 1e-4) == as_recorded
-    assert make_run(*keys, *overrides, f"machine.data={tmp_path}/archives").result["nll"] == recorded
+    assert compose_run(*keys, *overrides, f"machine.data={tmp_path}/archives").result["nll"] == recorded

@@ -8,8 +8,9 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from results import compose_run, read_rows
 from torch.overrides import TorchFunctionMode
-from training_runs import make_run, read_rows, stop_after, without_times
+from training_runs import stop_after, without_times
 
 from lls.data.in_memory import TrainBatches
 from lls.errors import UserError
@@ -21,7 +22,7 @@ from lls.training.execute import execute
 @pytest.mark.parametrize(("method", "epochs", "least"), [("lls", 30, 97), ("onehot", 4, 20)])
 def test_a_run_on_digits_reaches_its_accuracy_and_writes_its_files(method, epochs, least, overrides, capsys):
     shorter = [] if epochs == 30 else [f"train.epochs={epochs}", "train.milestones=[2,3]"]
-    run = make_run(f"method={method}", *shorter, *overrides)
+    run = compose_run(f"method={method}", *shorter, *overrides)
     result = execute(run)
     rows = read_rows(run)
     assert result["top1"] >= least
@@ -59,7 +60,7 @@ def test_a_run_on_digits_reaches_its_accuracy_and_writes_its_files(method, epoch
 
 
 def test_a_run_with_a_broken_result_is_trained_again(overrides, capsys):
-    run = make_run("train.epochs=1", *overrides)
+    run = compose_run("train.epochs=1", *overrides)
     result = execute(run)
     (run.folder / "result.json").write_text('{"top1": ')
     again = execute(run)
@@ -68,9 +69,9 @@ def test_a_run_with_a_broken_result_is_trained_again(overrides, capsys):
 
 
 def test_one_process_at_a_time_trains_a_run(overrides):
-    run = make_run("train.epochs=1", *overrides)
+    run = compose_run("train.epochs=1", *overrides)
     with run.lock, pytest.raises(UserError, match="is being trained by another process"):
-        execute(make_run("train.epochs=1", *overrides))
+        execute(compose_run("train.epochs=1", *overrides))
     locked = threading.Event()
 
     def hold_lock():  # as Run.busy does, but for longer
@@ -87,7 +88,7 @@ def test_one_process_at_a_time_trains_a_run(overrides):
 
 
 def test_a_run_that_another_process_finishes_meanwhile_is_not_trained_again(overrides, capsys):
-    result = execute(make_run("train.epochs=1", *overrides))
+    result = execute(compose_run("train.epochs=1", *overrides))
     results = iter([None, result])
 
     class FinishedMeanwhile(Run):
@@ -100,7 +101,7 @@ def test_a_run_that_another_process_finishes_meanwhile_is_not_trained_again(over
         def write_config(self):
             pytest.fail("trained again")
 
-    run = FinishedMeanwhile(make_run("train.epochs=1", *overrides).cfg)
+    run = FinishedMeanwhile(compose_run("train.epochs=1", *overrides).cfg)
     capsys.readouterr()
     assert execute(run) == result
     assert capsys.readouterr().out.startswith("already done")
@@ -141,13 +142,13 @@ def test_the_number_of_synchronisations_does_not_depend_on_the_number_of_steps(o
     reads = []
     for batch_size in (32, 256):
         with _CountReads() as counter:
-            stop_after(make_run("train.epochs=2", f"train.batch_size={batch_size}", *overrides), 2, KeyboardInterrupt())
+            stop_after(compose_run("train.epochs=2", f"train.batch_size={batch_size}", *overrides), 2)
         reads.append(counter.reads)
     assert reads[0] == reads[1] > 0
 
 
 def test_bf16_learns_and_is_recorded(overrides):
-    result = execute(make_run("machine.precision=bf16", "train.epochs=8", "train.milestones=[]", *overrides))
+    result = execute(compose_run("machine.precision=bf16", "train.epochs=8", "train.milestones=[]", *overrides))
     assert result["precision"] == "bf16"
     assert result["top1"] > 85
 
@@ -160,7 +161,7 @@ def test_bf16_learns_and_is_recorded(overrides):
 @pytest.mark.parametrize(("graph", "compile"), [(True, False), (False, False), (True, True)])
 def test_a_run_on_digits_reaches_its_accuracy_on_a_gpu(precision, graph, compile, overrides, capsys):
     keys = [f"machine.precision={precision}", f"machine.graph={graph}", f"machine.compile={compile}"]
-    result = execute(make_run(*overrides, "machine.device=cuda", *keys))
+    result = execute(compose_run(*overrides, "machine.device=cuda", *keys))
     assert result["top1"] >= 97
     assert result["graph"] == graph
     assert "no CUDA graph" not in capsys.readouterr().out
@@ -172,7 +173,7 @@ def test_networks_with_normalisation_and_mixup_on_a_gpu(network, overrides, caps
     """Captured and compiled, as the paper's runs are. Two runs in one process, each interrupted and resumed."""
     keys = [f"network={network}", "network.width=0.25", "augment=mixup", "machine.compile=true", "train.epochs=6"]
     for seed in (0, 1):
-        run = make_run(*overrides, "machine.device=cuda", *keys, f"seed={seed}")
+        run = compose_run(*overrides, "machine.device=cuda", *keys, f"seed={seed}")
         stop_after(run, 2, RuntimeError("stopped"))
         result = execute(run)
         assert result["top1"] > 50
@@ -194,4 +195,4 @@ def test_no_synchronisation_inside_an_epoch_on_a_gpu(overrides, monkeypatch):
 
     monkeypatch.setattr(TrainBatches, "epoch", watched_epoch)
     for method in ("onehot", "ls", "lls", "ols", "focal", "flsd", "tfkd_reg", "lspp"):
-        execute(make_run(*overrides, "machine.device=cuda", "train.epochs=2", f"method={method}"))
+        execute(compose_run(*overrides, "machine.device=cuda", "train.epochs=2", f"method={method}"))

@@ -19,7 +19,8 @@ from random import Random
 import pytest
 import torch
 from paths import ROOT
-from training_runs import make_run, read_rows, stop_after, without_times
+from results import compose_run, read_rows
+from training_runs import stop_after, without_times
 
 from lls.errors import UserError
 from lls.qmatrix import QMatrix, load_q, save_q
@@ -49,7 +50,7 @@ def as_lists(value):
 
 def train_quietly(overrides):
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the process ends with it
-    execute(make_run(*overrides))
+    execute(compose_run(*overrides))
 
 
 def kill_after(row, part, overrides, run):
@@ -75,9 +76,9 @@ def test_a_run_that_is_killed_five_times_ends_as_if_it_never_was(method, overrid
     """With Mixup, which draws from the generator whose state is in the checkpoint."""
     keys = [f"method={method}", "train.epochs=9", "train.milestones=[5,7]", "augment=mixup"]
     keys += ["method.n=4", "method.gather=4"] if method == "lls_topn" else []
-    uninterrupted = make_run(*keys, *overrides[:1], f"machine.output={tmp_path}/uninterrupted", *overrides[2:])
+    uninterrupted = compose_run(*keys, *overrides[:1], f"machine.output={tmp_path}/uninterrupted", *overrides[2:])
     execute(uninterrupted)
-    run, random = make_run(*keys, *overrides), Random(method)
+    run, random = compose_run(*keys, *overrides), Random(method)
     moments = [(row, 2 * random.random()) for row in (0, *sorted(random.sample(range(1, 8), 4)))]
     for row, part in moments:
         assert kill_after(row, part, [*keys, *overrides], run)
@@ -98,8 +99,8 @@ def test_equal_matrices_are_equal_files(tmp_path):
 
 def test_a_checkpoint_without_its_row_brings_the_row_back(overrides):
     """Interrupted between an epoch's checkpoint and its row, or with a row half written."""
-    run = make_run("train.epochs=4", *overrides)
-    stop_after(run, 3, KeyboardInterrupt())
+    run = compose_run("train.epochs=4", *overrides)
+    stop_after(run, 3)
     metrics = run.folder / "metrics.jsonl"
     metrics.write_text(metrics.read_text()[:-300])
     assert run.result is None
@@ -109,8 +110,8 @@ def test_a_checkpoint_without_its_row_brings_the_row_back(overrides):
 
 @pytest.mark.parametrize("size", [0, 100, 0.6, 0.999])
 def test_a_truncated_checkpoint_is_set_aside_and_the_run_begins_again(size, overrides, capsys):
-    run = make_run("train.epochs=3", *overrides)
-    stop_after(run, 2, KeyboardInterrupt())
+    run = compose_run("train.epochs=3", *overrides)
+    stop_after(run, 2)
     checkpoint = run.folder / "last.pt"
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[: size if isinstance(size, int) else int(size * len(content))])
@@ -125,18 +126,18 @@ def test_a_truncated_checkpoint_is_set_aside_and_the_run_begins_again(size, over
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(overrides):
-    run = make_run("train.epochs=3", *overrides)
-    stop_after(run, 1, KeyboardInterrupt())
+    run = compose_run("train.epochs=3", *overrides)
+    stop_after(run, 1)
     (run.folder / ".last.pt.tmp").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"no space left on the disk; epoch 1 is saved; free some space and repeat"):
         execute(run)
     assert len(restore(run)["rows"]) == 1
-    assert execute(make_run("train.epochs=3", *overrides))["epochs"] == 3
+    assert execute(compose_run("train.epochs=3", *overrides))["epochs"] == 3
 
 
 def test_ctrl_c_on_a_terminal_leaves_a_run_that_the_printed_command_resumes(overrides):
     """The real command in a terminal of its own, with a progress bar."""
-    execute(make_run("train.epochs=1", *overrides))  # fills the cache of digits
+    execute(compose_run("train.epochs=1", *overrides))  # fills the cache of digits
     words = [sys.executable, "train.py", "train.epochs=5000", *overrides]
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
@@ -157,7 +158,7 @@ def test_ctrl_c_on_a_terminal_leaves_a_run_that_the_printed_command_resumes(over
     assert process.wait(30) == 130, screen
     assert re.search(r"step \d+/110000, [\d,]+ images/s, [\d:]+ left, loss \d\.\d{4}, top-1 \d+\.\d\d %", screen)
     assert "Traceback" not in screen
-    run = make_run("train.epochs=5000", *overrides)
+    run = compose_run("train.epochs=5000", *overrides)
     epochs_saved = int(re.search(r"stopped after epoch (\d+), which is kept in", screen)[1])
     assert epochs_saved == len(restore(run)["rows"]) >= 2
-    assert f"to resume it: python train.py train.epochs=5000 {overrides[0]}" in screen
+    assert f"to continue: python train.py train.epochs=5000 {overrides[0]}" in screen

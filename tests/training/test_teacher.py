@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from training_runs import stop_after
 
 import lls
 from lls.config.compose import compose
@@ -116,6 +117,20 @@ def test_a_teacher_that_lacks_its_weights_is_trained_again(overrides, capsys):
     execute(student)
     assert not teacher.has("last.pt")
     assert capsys.readouterr().out.count("epoch 2/2") == 1
+
+
+def test_a_teacher_whose_second_training_was_interrupted_is_not_finished(overrides):
+    """A finished teacher lost its weights. Its old result must not make the weights of epoch 1 count as final."""
+    student = run_of("method=kd", *SHORT, *overrides)
+    teacher = teacher_run(student)
+    nll = execute(teacher)["nll"]
+    (teacher.folder / "last.pt").unlink()
+    stop_after(teacher, 1, student=student)
+    assert teacher.has("last.pt")
+    assert not teacher.has_final("last.pt")
+    execute(student)
+    assert teacher.has_final("last.pt")
+    assert load(teacher)["rows"][-1]["nll"] == nll
 
 
 def test_the_teacher_is_in_eval_mode_and_gives_no_gradient(overrides):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from training_runs import make_run, read_rows
+from results import compose_run, read_rows
 
 from lls.training.execute import execute
 
@@ -29,7 +29,7 @@ def read_wandb(run):
 
 
 def test_two_runs_in_one_process_are_two_wandb_runs_with_separate_rows(home, overrides):
-    runs = [make_run(*overrides, "machine.wandb=offline", "train.epochs=2", f"seed={seed}") for seed in (0, 1)]
+    runs = [compose_run(*overrides, "machine.wandb=offline", "train.epochs=2", f"seed={seed}") for seed in (0, 1)]
     for run in runs:
         execute(run)
     for run, other in (runs, runs[::-1]):
@@ -45,11 +45,11 @@ def test_two_runs_in_one_process_are_two_wandb_runs_with_separate_rows(home, ove
 
 def test_a_run_without_wandb_does_not_import_it(overrides, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)  # An import would fail.
-    assert execute(make_run(*overrides, "train.epochs=1"))["epochs"] == 1
+    assert execute(compose_run(*overrides, "train.epochs=1"))["epochs"] == 1
 
 
 def test_online_without_a_key_is_offline_with_one_line(home, overrides, capsys):
-    run = make_run(*overrides, "machine.wandb=online", "train.epochs=1")
+    run = compose_run(*overrides, "machine.wandb=online", "train.epochs=1")
     assert execute(run)["epochs"] == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if "W&B" in line]
     assert len(lines) == 1
@@ -60,7 +60,7 @@ def test_online_without_a_key_is_offline_with_one_line(home, overrides, capsys):
 
 def test_without_the_package_a_run_goes_on(overrides, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    run = make_run(*overrides, "machine.wandb=offline", "train.epochs=1")
+    run = compose_run(*overrides, "machine.wandb=offline", "train.epochs=1")
     execute(run)
     assert run.result["epochs"] == 1
     assert capsys.readouterr().out.count("W&B is not used, for this run (") == 1
@@ -71,7 +71,7 @@ def test_a_run_goes_on_if_wandb_does_not_start(home, overrides, monkeypatch, cap
         raise RuntimeError("out of order")
 
     monkeypatch.setattr("wandb.init", fail)
-    assert execute(make_run(*overrides, "machine.wandb=offline", "train.epochs=1"))["epochs"] == 1
+    assert execute(compose_run(*overrides, "machine.wandb=offline", "train.epochs=1"))["epochs"] == 1
     assert "W&B is not used, for this run (out of order)" in capsys.readouterr().out
 
 
@@ -82,7 +82,7 @@ def test_a_run_goes_on_if_wandb_fails_during_it(name, home, overrides, monkeypat
     def fail(*_, **__):
         raise ConnectionResetError("the service is gone")
 
-    run = make_run(*overrides, "machine.wandb=offline", "train.epochs=2")
+    run = compose_run(*overrides, "machine.wandb=offline", "train.epochs=2")
     with monkeypatch.context() as patched:
         patched.setattr(wandb.Run, name, fail)
         assert execute(run)["epochs"] == 2

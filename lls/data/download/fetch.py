@@ -103,7 +103,7 @@ def _download_with_retries(url: str, part: Path, path: Path) -> None:
             delays = list(RETRY_DELAYS_SECONDS)
         if not delays:
             raise UserError(
-                f"{url} can't be downloaded ({reason}): run the same command again, which continues the download, or "
+                f"{url} can't be downloaded ({reason}): repeat the command to continue the download, or "
                 f"get the file elsewhere and put it at {path}"
             )
         time.sleep(delays.pop(0))

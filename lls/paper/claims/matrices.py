@@ -17,7 +17,7 @@ def finished_runs(run: Runs, output: Path, file: str | None = None) -> list[Run]
     """Return the finished runs of these overrides under `output`, one per seed, that have `file`."""
     overrides = [f"{key}={value}" for key, value in run.items()]
     runs = [in_output(output, run_of([*overrides, f"seed={seed}"])) for seed in SEEDS]
-    return [run for run in runs if not run.failed and run.result is not None and run.has(file)]
+    return [run for run in runs if not run.failed and run.has_final(file)]
 
 
 def in_output(output: Path, run: Run) -> Run:

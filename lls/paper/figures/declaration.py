@@ -108,6 +108,6 @@ def missing_reason(run: Run, files: Sequence[str]) -> str | None:
     if run.result is None:
         done = run.epochs_done
         return f"not run ({done}/{make_schedule(run.cfg.train, run.cfg.budget).epochs} epochs)" if done else "not run"
-    if absent := [name for name in files if not run.has(name)]:
+    if absent := [name for name in files if not run.has_final(name)]:
         return "weights not kept" if absent == ["last.pt"] else f"no {', '.join(absent)}"
     return None

@@ -8,8 +8,8 @@ from lls.config.compose import did_you_mean
 from lls.errors import UserError
 from lls.files import file_stem
 from lls.paper.smoke import overrides as smoke_overrides
-from lls.paper.tables.files import FOLDER, read
 from lls.paper.tables.metrics import METRICS
+from lls.paper.tables.yaml_files import FOLDER, read
 from lls.runs.planned import distinct_runs, run_of
 from lls.runs.run import Run
 

@@ -58,7 +58,7 @@ def test_a_broken_connection_is_retried_as_long_as_it_brings_data(served, tmp_pa
     assert [start for _, start in requests] == [None, *(f"bytes={n}000-" for n in range(1, 9))]
     with (
         serve_files(served, response_sizes=[1000, *[0] * 9]) as (url, requests),
-        pytest.raises(UserError, match="run the same command again, which continues the download"),
+        pytest.raises(UserError, match="repeat the command to continue the download"),
     ):
         download(f"{url}/file.bin", tmp_path / "other.bin", md5=MD5)
     assert (tmp_path / "other.bin.part").read_bytes() == CONTENT[:1000]
@@ -109,7 +109,7 @@ def test_a_missing_url_is_not_retried(served, tmp_path):
 
 
 def test_no_network(tmp_path):
-    message = r"can't be downloaded \(.*[Cc]onnection refused\): run the same command again"
+    message = r"can't be downloaded \(.*[Cc]onnection refused\): repeat the command"
     with pytest.raises(UserError, match=message):
         download("http://nowhere.invalid/file.bin", tmp_path / "file.bin")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from lls.config.assemble import CONFIGS
 from lls.files import write_atomic
 from lls.paper.tables.declaration import Table, load
-from lls.paper.tables.files import names
 from lls.paper.tables.render import render
+from lls.paper.tables.yaml_files import names
 from lls.runs.find import tracked_files
 from lls.runs.run import Run
 from lls.runs.schema import Failed, Result, is_failed
