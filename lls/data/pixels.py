@@ -50,7 +50,7 @@ def open_image(path: str, channels: int) -> Iterator["Image.Image"]:
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
-                raise ValueError(f"it has more than 8 bits a channel: mode {image.mode}")
+                raise ValueError(f"it has more than 8 bits per channel: mode {image.mode}")
             yield image.convert("L" if channels == 1 else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} can't be read as an image ({error})") from None

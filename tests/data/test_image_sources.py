@@ -90,7 +90,7 @@ def broken_tree(root, defect):
         ("empty class", "test/bee holds no image"),
         ("one class", "has only one class folder, ant"),
         ("dangling link", "can't be read: "),
-        ("16 bits", r"cow/1.png can't be read as an image \(it has more than 8 bits a channel"),
+        ("16 bits", r"cow/1.png can't be read as an image \(it has more than 8 bits per channel"),
         ("unreadable", r"cow/1.png can't be read as an image"),
         ("truncated", r"cow/1.png can't be read as an image"),
     ],
