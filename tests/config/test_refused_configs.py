@@ -117,7 +117,7 @@ REFUSED_LATER = {
     "method=kd method.teacher.overrides=['dataset=svhn']": "method.teacher: dataset.name=svhn: must be digits",
     "method=lls_st method.teacher.method=onehot train.epochs=1": "method.teacher: onehot learns no Q that it could",
     "augment=mixup augment.alpha=0": "augment.alpha=0",
-    "dataset.pretrained=IMAGENET1K_V1": "network.weights=IMAGENET1K_V1: lenet can only start from random weights; use network.weights=null",
+    "dataset.pretrained=IMAGENET1K_V1": "lenet can only start from random weights; use network.weights=null",
     "network=alexnet dataset.pretrained=IMAGENET1K_V1": "no such weights of alexnet; use a file or one of: none",
     "dataset=imagefolder": "needs dataset.root=FOLDER",
     "dataset=imagefolder dataset.root=nowhere": "nowhere is no image folder",
