@@ -1,7 +1,10 @@
-"""Sixteen training images as a network sees them: python scripts/contact_sheet.py [dataset=cifar10 augment=mixup ...]
+"""Draw sixteen training images as the network sees them.
 
-Below the images as they are comes a row for each augmentation, or for the one that is named. They are the first of the
-first batch of an epoch, cropped and flipped as in training, and mixed with images from all of the batch."""
+python scripts/contact_sheet.py [dataset=cifar10 augment=mixup ...]
+
+The first row has the original images. Each further row has an augmentation: the given one, or all of them. The images
+are the first of an epoch's first batch, cropped and flipped as in training, and mixed with images of the whole batch.
+"""
 
 import argparse
 from pathlib import Path
@@ -20,30 +23,30 @@ if TYPE_CHECKING:
 
 
 IMAGES, TILE, GAP, MARGIN = 16, 64, 2, 108
-LARGEST = 400_000  # bytes of a sheet in full colour
-SEED = "seed=36"  # unless another is given: Mixup mixes this one's first batch visibly, and CutMix mixes it at all
+LARGEST = 400_000  # bytes; a larger sheet gets a palette of 256 colours
+SEED = "seed=36"  # default seed: Mixup and CutMix visibly mix its first batch
 
 
 def rows(overrides: list[str]) -> "dict[str, Tensor]":
-    """The rows' names and images, uint8 `[16, H, W, C]`, the same sixteen in each. UserError as in training."""
+    """Return the rows' names and images, uint8 `[16, H, W, C]`. All rows show the same sixteen images."""
     from lls.data.loaders import make_loaders
     from lls.data.sources import find_source
     from lls.device import select_device
 
-    named = [text.partition("=")[2] for text in overrides if text.startswith("augment=")]
+    requested = [text.partition("=")[2] for text in overrides if text.startswith("augment=")]
     others = [text for text in overrides if not text.startswith("augment=")]
-    names = named or sorted(options("augment"), key=lambda name: name != "none")
+    names = requested or sorted(options("augment"), key=lambda name: name != "none")
     cfgs = {name: compose([SEED, f"augment={name}", *others]) for name in names}
-    cfg, plain = cfgs[names[0]], _unchanged(cfgs[names[0]])
+    cfg, unaugmented = cfgs[names[0]], _unchanged(cfgs[names[0]])
     source, device = find_source(cfg.dataset, Path(cfg.machine.data)), select_device(cfg.machine.device)
-    with make_loaders(plain, source, device) as images:
-        shown = {"original": _first(plain, images)}
+    with make_loaders(unaugmented, source, device) as images:
+        originals = {"original": _first(unaugmented, images)}
     with make_loaders(cfg, source, device) as images:
-        return shown | {name: _first(of, images) for name, of in cfgs.items()}
+        return originals | {name: _first(cfgs[name], images) for name in names}
 
 
 def _unchanged(cfg: "DictConfig") -> "DictConfig":
-    """The same without augmentation, crop and flip: the epoch's images in the epoch's order, as they are."""
+    """Return the configuration without augmentation, crop and flip: an epoch then has the original images."""
     from lls.config.ranges import IN_MEMORY_SIDE
 
     cfg = cfg.copy()
@@ -55,7 +58,7 @@ def _unchanged(cfg: "DictConfig") -> "DictConfig":
 
 
 def _first(cfg: "DictConfig", images: "InMemoryData | StreamingData") -> "Tensor":
-    """What the network gets of the first images, un-normalised."""
+    """Return the network's first input images, with the normalisation undone."""
     import torch
 
     from lls.training.build import build_augmentation
@@ -68,13 +71,13 @@ def _first(cfg: "DictConfig", images: "InMemoryData | StreamingData") -> "Tensor
     return ((x * std + mean) * 255).round().clamp(0, 255).byte()
 
 
-def sheet(shown: "dict[str, Tensor]") -> "Image":
-    """The rows below each other, their names beside them, every image 64 pixels wide."""
+def sheet(images_by_row: "dict[str, Tensor]") -> "Image":
+    """Return a picture of the rows and their names, with images 64 pixels wide."""
     from PIL import Image, ImageDraw, ImageFont
 
     step, font = TILE + GAP, ImageFont.load_default(15)
-    picture = Image.new("RGB", (MARGIN + IMAGES * step, len(shown) * step + GAP), "white")
-    for row, (name, images) in enumerate(shown.items()):
+    picture = Image.new("RGB", (MARGIN + IMAGES * step, len(images_by_row) * step + GAP), "white")
+    for row, (name, images) in enumerate(images_by_row.items()):
         middle = GAP + row * step + TILE // 2
         ImageDraw.Draw(picture).text((MARGIN - 8, middle), name, "black", font, anchor="rm")
         for column, image in enumerate(images):
@@ -95,7 +98,7 @@ def main() -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         picture.save(out, "PNG", optimize=True)
         if out.stat().st_size > LARGEST:
-            picture.quantize(palette=picture.quantize(256)).save(out, "PNG", optimize=True)  # dithered, not in bands
+            picture.quantize(palette=picture.quantize(256)).save(out, "PNG", optimize=True)  # with dithering
     except OSError as error:
         raise UserError(f"--out {out}: {error}") from None
     print(out)

@@ -1,1 +1,1 @@
-"""Where images come from (sources), how they are kept (cache, store), and how they reach the network (feed)."""
+"""Data: where images come from (sources), how they are stored (cache, image store), and how they reach the network."""

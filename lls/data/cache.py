@@ -1,4 +1,4 @@
-"""Decoded images kept as one file a data set, so that PNGs and archives are read once."""
+"""Cache of decoded images: one file per data set, so that images are decoded once."""
 
 import json
 from pathlib import Path
@@ -16,21 +16,22 @@ TENSORS = ("train_x", "train_y", "test_x", "test_y")
 
 
 def load_images(dataset: DictConfig, folder: Path, source: Source) -> Images:
-    """The images of `source`, from the cache `folder/cache/` where it is there and up to date, else decoded into it.
+    """Return the images of `source`: from the cache `folder/cache/` if it is up to date, else decoded and cached.
 
-    Processes that start together decode once. A folder that can't be written costs the decoding every time. A cache
-    whose pixels are not those that were written is decoded again."""
+    Processes that start together decode once. If the folder cannot be written, images are decoded in every run. A
+    cache file whose pixels do not match its checksum is decoded again.
+    """
     path = fingerprint.cache_path(dataset, folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{path}.lock").acquire()
     except OSError as error:
-        print(f"no cache of decoded images: {error}", flush=True)
-        return _decoded(source)
+        print(f"decoded images are not cached: {error}", flush=True)
+        return _decode(source)
     with lock:
         images = _read(path, source.fingerprint) if path.exists() else None
         if images is None:
-            images = _decoded(source)
+            images = _decode(source)
             metadata = {"classes": json.dumps(images.classes), "fingerprint": source.fingerprint}
             metadata["content"] = images.content
             if source.files is not None:
@@ -39,25 +40,25 @@ def load_images(dataset: DictConfig, folder: Path, source: Source) -> Images:
             try:
                 write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata))
             except (OSError, SafetensorError) as error:
-                print(f"no cache of decoded images: {error}", flush=True)
+                print(f"decoded images are not cached: {error}", flush=True)
         return images
 
 
-def _decoded(source: Source) -> Images:
+def _decode(source: Source) -> Images:
     images = source.read()
     return images._replace(content=fingerprint.of_pixels(images))
 
 
-def _read(path: Path, of_source: str) -> Images | None:
+def _read(path: Path, source_fingerprint: str) -> Images | None:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-            if metadata["fingerprint"] != of_source:
+            if metadata["fingerprint"] != source_fingerprint:
                 return None
             images = Images(*(file.get_tensor(name) for name in TENSORS), json.loads(metadata["classes"]))
         content = fingerprint.of_pixels(images)
-        if metadata.get("content", content) != content:  # caches of older versions have none
-            raise ValueError("its pixels are not those that were written")
+        if metadata.get("content", content) != content:  # files of older versions have no checksum
+            raise ValueError("its pixels do not match its checksum")
         return images._replace(content=content)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         quarantine(path, error)

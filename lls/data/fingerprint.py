@@ -1,7 +1,7 @@
-"""Fingerprints of a data set's images, the same on every machine that has the same images.
+"""Fingerprints of a data set's images. They are equal on all machines that have the same images.
 
-`pixels:...` is of decoded images, labels and class names, where all are decoded into the cache; `files:...` is of
-names, sizes and labels, where images are decoded as they are needed. Nothing here imports torch before it has to.
+`pixels:...` covers decoded images, labels and class names, for data sets that are decoded into the cache. `files:...`
+covers names, sizes and labels, for images that are decoded when needed. This module imports torch only when it must.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from lls.data.download.layouts import Listing
     from lls.data.sources import Images
 
-DECODER = 1  # to be raised when the same files are decoded to other pixels
-ARRAYS = ("digits", "torchvision")  # sources that are no image files
+DECODER = 1  # increase this when the same files decode to other pixels
+ARRAYS = ("digits", "torchvision")  # sources without image files
 
 
 def of_pixels(images: "Images") -> str:
-    """Of decoded images."""
+    """Return the fingerprint of decoded images."""
     digest = hashlib.sha256(json.dumps(images.classes).encode())
     for tensor in (images.train_x, images.train_y, images.test_x, images.test_y):
         digest.update(repr(list(tensor.shape)).encode())
@@ -32,7 +32,7 @@ def of_pixels(images: "Images") -> str:
 
 
 def of_files(listing: "Listing") -> str:
-    """Of image files; of a path, its last two parts."""
+    """Return the fingerprint of image files. Of each path, the last two parts count."""
     digest = hashlib.sha256(json.dumps(listing.classes).encode())
     for paths, labels in ((listing.train, listing.train_y), (listing.test, listing.test_y)):
         for path, label in zip(paths, labels, strict=True):
@@ -42,24 +42,26 @@ def of_files(listing: "Listing") -> str:
 
 
 def cache_path(dataset: DictConfig, folder: Path) -> Path:
-    """Where the decoded images of a data set are kept."""
+    """Return the path of a data set's cache file."""
     return folder / "cache" / f"{dataset.name}-{dataset.size}px-{of_decoding(dataset)}.safetensors"
 
 
 def of_decoding(dataset: DictConfig) -> str:
-    """Fingerprint of what decides the decoded pixels, beside the source's own files."""
-    made_of = [DECODER, dataset.source, dataset.get("root"), dataset.channels, dataset.size, dataset.get("geometry")]
-    made_of += [dataset.classes] if "classes" in dataset else []
-    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:8]
+    """Return the fingerprint of the configuration values that determine the decoded pixels."""
+    values = [DECODER, dataset.source, dataset.get("root"), dataset.channels, dataset.size, dataset.get("geometry")]
+    values += [dataset.classes] if "classes" in dataset else []
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
 
 
 def current(dataset: DictConfig, folder: Path, recorded: str) -> str | None:
-    """The fingerprint of the images that are there now, to be compared with `recorded`; None where that can't be told:
-    they are not there, or not decoded yet. It fetches and decodes nothing."""
-    known = _cached(dataset, folder)
+    """Return the fingerprint of the present images, for comparison with `recorded`. Fetches and decodes nothing.
+
+    Returns None if the images are absent or not decoded yet.
+    """
+    cached = _cached_metadata(dataset, folder)
     tree = dataset.get("root") is None and (folder / dataset.name / "train").is_dir()
     if dataset.source in ARRAYS and not tree:
-        return known.get("content")
+        return cached.get("content")
     from lls.data.sources import find_source
 
     try:
@@ -71,15 +73,15 @@ def current(dataset: DictConfig, folder: Path, recorded: str) -> str | None:
         return None
     if recorded.startswith("files:"):
         return files
-    if "files" not in known:
+    if "files" not in cached:
         return None
-    if known["files"] == files:
-        return known["content"]
-    return files if known["content"] == recorded else None  # the cache is of other files than those that are there
+    if cached["files"] == files:
+        return cached["content"]
+    return files if cached["content"] == recorded else None  # the cache belongs to other files
 
 
-def _cached(dataset: DictConfig, folder: Path) -> dict[str, str]:
-    """What the cache file says of itself; nothing where there is none that can be read."""
+def _cached_metadata(dataset: DictConfig, folder: Path) -> dict[str, str]:
+    """Return the metadata of the cache file; empty if there is no readable file."""
     from safetensors import SafetensorError, safe_open
 
     try:

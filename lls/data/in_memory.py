@@ -1,9 +1,8 @@
-"""How decoded images reach the network: whole batches at a time, from memory, with no work per image.
+"""Batches of decoded images: whole batches at a time, from memory, without work per image.
 
-Images stay uint8, padded once, and beside them their mirror images. A random crop and flip is then a window at a random
-place: one strided gather a batch takes them all, one addcmul normalises, and what comes out is already channels_last.
-Against PIL this takes about a hundredth of the time,
-so there are no worker processes.
+Images stay uint8. They are padded once and stored together with their mirror images. A random crop and flip is then a
+window at a random position: one strided gather takes the windows of a batch, one addcmul normalises them, and the
+    result is in channels_last. This takes about a hundredth of the time of PIL, so that no worker processes are needed.
 """
 
 import hashlib
@@ -15,49 +14,57 @@ from torch import Tensor
 from lls.errors import UserError
 
 
-def make_generator(*of: int) -> torch.Generator:
-    """The CPU generator of (seed, epoch), or of an image of it, (seed, epoch, index): a function of these alone, so
-    that a resumed run meets the same epochs."""
-    digest = hashlib.sha256("/".join(map(str, of)).encode()).digest()
+def make_generator(*seeds: int) -> torch.Generator:
+    """Return a CPU generator seeded by (seed, epoch) or (seed, epoch, image index).
+
+    It depends on nothing else, so that a resumed run draws the same numbers.
+    """
+    digest = hashlib.sha256("/".join(map(str, seeds)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def batch_size_error(batch_size: int, images: int) -> UserError:
-    """The error of a batch that can't be filled."""
-    return UserError(f"train.batch_size={batch_size}: there are only {images} training images; take a smaller one")
+    """Return the error for a batch size above the number of images."""
+    return UserError(
+        f"train.batch_size={batch_size}: there are only {images} training images; set a smaller batch size"
+    )
 
 
 class Normalizer:
-    """From pixels to the network's input, on its device."""
+    """Converts pixels to the network's input on its device."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device):
-        mean, std = (torch.tensor(list(of), dtype=torch.float32) for of in (mean, std))
+        mean, std = (torch.tensor(list(values), dtype=torch.float32) for values in (mean, std))
         self.device, self.scale, self.shift = device, (1 / (255 * std)).to(device), (-mean / std).to(device)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """uint8 `[B, H, W, C]` to float32 `[B, C, H, W]` in channels_last: (x/255 - mean) / std."""
+        """Return (x/255 - mean) / std: uint8 `[B, H, W, C]` to float32 `[B, C, H, W]` in channels_last."""
         return torch.addcmul(self.shift, x.float(), self.scale).permute(0, 3, 1, 2)
 
 
 class _DeviceImages(Normalizer):
-    """uint8 images `[N, H, W, C]` and labels, on the device if they fit there."""
+    """uint8 images `[N, H, W, C]` and labels, stored on the device if they fit."""
 
     def __init__(self, x: Tensor, y: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device):
         super().__init__(mean, std, device)
-        home = device if _fits(x, device) else torch.device("cpu")
-        self.x, self.y = x.to(home), y.to(home)
+        storage = device if _fits(x, device) else torch.device("cpu")
+        self.x, self.y = x.to(storage), y.to(storage)
 
     def to_device(self, x: Tensor) -> Tensor:
         return x.to(self.device, non_blocking=True)
 
 
 class TrainBatches(_DeviceImages):
-    """Shuffled, augmented training batches; the last incomplete one of an epoch is dropped.
+    """Shuffled, augmented training batches. The last incomplete batch of an epoch is dropped.
 
-    x: uint8 `[N, H, W, C]`; y: int64 `[N]`. Each image is padded by `crop_padding` pixels a side (black, or mirrored
-    with padding_mode="reflect"), cut at a random place and, if `flip`, mirrored half of the time; `pixels` then changes
-    the uint8 batch `[B, H, W, C]` on the device. `len()` is the number of batches in an epoch. Raises UserError where
-    there are fewer images than a batch holds.
+    x: uint8 `[N, H, W, C]`.
+    y: int64 `[N]`.
+    crop_padding: pixels by which each side is padded before a random crop; black, or mirrored if
+        padding_mode="reflect".
+    flip: whether half of the images are mirrored.
+    pixels: a function that changes the uint8 batch `[B, H, W, C]` on the device, or None.
+
+    `len()` is the number of batches in an epoch. Raises UserError if there are fewer images than a batch holds.
     """
 
     def __init__(
@@ -82,7 +89,7 @@ class TrainBatches(_DeviceImages):
         height, width, channels = x.shape[1:]
         super().__init__(_padded(x, crop_padding, padding_mode, flip), y, mean, std, torch.device(device))
         image, row, pixel, _ = self.x.stride()
-        # windows[i, dy, dx] is image i seen through the crop at (dy, dx); images N and on are the mirrored ones
+        # windows[i, dy, dx] is the crop of image i at (dy, dx). Images from N on are the mirrored ones.
         self.windows = self.x.as_strided(
             (len(self.x), self.shifts, self.shifts, height, width, channels), (image, row, pixel, row, pixel, 1)
         )
@@ -91,29 +98,30 @@ class TrainBatches(_DeviceImages):
         return self.n // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch: x float32 `[B, C, H, W]`, y int64 `[B]`, on the device.
+        """Yield the batches of an epoch on the device: x float32 `[B, C, H, W]`, y int64 `[B]`.
 
-        All random numbers of an epoch are drawn at its start, on the CPU, and moved at once: the same on every device,
-        and no batch waits for them."""
+        All random numbers of the epoch are drawn on the CPU at its start and moved at once. They are the same on every
+        device, and no batch waits for them.
+        """
         g = make_generator(self.seed, epoch)
         order = torch.randperm(self.n, generator=g)
         mirrored = torch.randint(2, (self.n,), generator=g) * self.n if self.flip else 0
         crops = torch.randint(self.shifts, (2, self.n), generator=g)
-        chosen = torch.stack([order, order + mirrored, *crops]).to(self.x.device)
+        draws = torch.stack([order, order + mirrored, *crops]).to(self.x.device)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            label_of, *of = chosen[:, start : start + self.batch_size]
-            yield self._normalized_windows(*of), self.to_device(self.y[label_of])
+            index, *window = draws[:, start : start + self.batch_size]
+            yield self._normalized_windows(*window), self.to_device(self.y[index])
 
     def _normalized_windows(self, image: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
-        # without a choice of windows, whole images, which are copied ten times as fast
+        # Whole images are copied ten times as fast as windows.
         x = self.to_device(self.windows[image, dy, dx] if self.shifts > 1 else self.x.index_select(0, image))
         return self.normalize(self.pixels(x) if self.pixels else x)
 
 
 class TestBatches(_DeviceImages):
-    """Test images in their own order, in large batches, the last one included."""
+    """Test images in their own order in large batches, including the last incomplete one."""
 
-    __test__ = False  # no test case, whatever pytest makes of the name
+    __test__ = False  # pytest must not collect this class
     batch_size = 1000
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -122,7 +130,7 @@ class TestBatches(_DeviceImages):
 
 
 def _padded(x: Tensor, padding: int, mode: str, flip: bool) -> Tensor:
-    """[N, H, W, C] -> [N or 2N, H+2p, W+2p, C]: padded, then all of it mirrored."""
+    """Return padded images and, if `flip`, their mirror images: [N, H, W, C] to [N or 2N, H+2p, W+2p, C]."""
     n, height, width, channels = x.shape
     if padding == 0 and not flip:
         return x.contiguous()
@@ -138,13 +146,13 @@ def _padded(x: Tensor, padding: int, mode: str, flip: bool) -> Tensor:
 
 
 def _reflected(side: int, padding: int) -> Tensor:
-    """[p, ..., 1, 0, 1, ..., side-1, side-2, ...]: the border pixel itself is not repeated."""
-    at = torch.arange(-padding, side + padding).abs()
-    return torch.where(at < side, at, 2 * (side - 1) - at)
+    """Return [p, ..., 1, 0, 1, ..., side-1, side-2, ...]: reflection that does not repeat the border pixel."""
+    index = torch.arange(-padding, side + padding).abs()
+    return torch.where(index < side, index, 2 * (side - 1) - index)
 
 
 def _fits(x: Tensor, device: torch.device) -> bool:
     if device.type != "cuda":
-        return False  # mps shares the CPU's memory: batches are gathered there
+        return False  # mps shares the CPU's memory, so that batches are gathered on the CPU
     free, _ = torch.cuda.mem_get_info(device)
     return x.nbytes < free / 2

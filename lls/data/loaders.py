@@ -1,4 +1,4 @@
-"""A run's images, ready for its network: small ones resident, large ones streamed, behind the same two calls."""
+"""A run's images as batches: small images from memory, large images streamed, behind the same two methods."""
 
 import os
 from collections.abc import Callable
@@ -22,20 +22,25 @@ Pixels = Callable[[Tensor], Tensor]
 
 
 def make_loaders(cfg: DictConfig, source: Source, device: torch.device) -> "InMemoryData | StreamingData":
-    """The images of the run `cfg`, of `source`, on their way to `device`. Decodes the small ones, or reads their cache;
-    of the large ones, reads the names only. What it returns is for a `with`, which ends the workers."""
+    """Return the images of `source` for the run `cfg`, as a context manager that stops worker processes at its end.
+
+    Small images are decoded, or read from their cache. Of large images only the names are read. Raises UserError if the
+    configuration has a key for large images and the images are small.
+    """
     if cfg.dataset.size > IN_MEMORY_SIDE and source.files is not None:
         return StreamingData(cfg, source, device)
-    if given := [key for key in LARGE if cfg.dataset[key] is not None]:
+    if large_keys := [key for key in LARGE if cfg.dataset[key] is not None]:
         raise UserError(
-            f"dataset.{given[0]}: is for images in files above {IN_MEMORY_SIDE}x{IN_MEMORY_SIDE}, which these are not"
+            f"dataset.{large_keys[0]} applies only to image files above {IN_MEMORY_SIDE}x{IN_MEMORY_SIDE}; remove it"
         )
     return InMemoryData(cfg, source, device)
 
 
 class InMemoryData:
-    """Images decoded once and kept in memory. `classes` are their classes' names,
-    `fingerprint` that of the whole data set (lls/data/fingerprint.py)."""
+    """Images that are decoded once and stay in memory.
+
+    classes: class names. fingerprint: that of the whole data set (lls/data/fingerprint.py).
+    """
 
     def __init__(self, cfg: DictConfig, source: Source, device: torch.device):
         images = load_images(cfg.dataset, Path(cfg.machine.data), source)
@@ -48,10 +53,10 @@ class InMemoryData:
         return self
 
     def __exit__(self, *_) -> None:
-        """As StreamingData has it; there is nothing to stop here."""
+        """Do nothing: there are no worker processes."""
 
     def train(self, pixels: Pixels | None = None) -> TrainBatches:
-        """Shuffled and augmented training batches; `pixels` changes the uint8 batch before it is normalised."""
+        """Return shuffled, augmented training batches. pixels: changes the uint8 batch before normalisation."""
         data = self.cfg.dataset
         return TrainBatches(
             self.images.train_x,
@@ -66,56 +71,56 @@ class InMemoryData:
         )
 
     def eval_batches(self, split: str = "test") -> TestBatches:
-        """The images of `test` or `train` in their own order, not augmented."""
+        """Return the images of `test` or `train` in their own order, without augmentation."""
         test = split == "test"
         x, y = (self.images.test_x, self.images.test_y) if test else (self.images.train_x, self.images.train_y)
         return TestBatches(x, y, **self.normalization)
 
 
 class StreamingData:
-    """Images decoded as they are needed, by worker processes, or read from a store of scaled ones (machine.cache)."""
+    """Images that worker processes decode when needed, or read from a store of scaled images (machine.cache)."""
 
     def __init__(self, cfg: DictConfig, source: Source, device: torch.device):
-        self.all, self.source, self.cfg, self.device = source.files(), source, cfg, device
-        listed = self.all
-        places = [torch.arange(len(listed.train)), torch.tensor(listed.train_y)]
-        places += [torch.arange(len(listed.test)), torch.tensor(listed.test_y)]
-        # places in the lists stand for the images
-        self.kept: Images = select_subset(Images(*places, listed.classes), cfg.dataset.subset, cfg.seed)
-        self.classes = self.kept.classes
+        self.listing, self.source, self.cfg, self.device = source.files(), source, cfg, device
+        # Indices into the listing take the place of images.
+        train_x, test_x = torch.arange(len(self.listing.train)), torch.arange(len(self.listing.test))
+        train_y, test_y = torch.tensor(self.listing.train_y), torch.tensor(self.listing.test_y)
+        indices = Images(train_x, train_y, test_x, test_y, self.listing.classes)
+        self.selection: Images = select_subset(indices, cfg.dataset.subset, cfg.seed)
+        self.classes = self.selection.classes
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        wanted = cfg.machine.workers
-        self.workers = max(1, min(16, cores - 1)) if wanted is None else wanted
-        self.made: list[StreamedTrain | StreamedTest] = []
+        self.workers = max(1, min(16, cores - 1)) if cfg.machine.workers is None else cfg.machine.workers
+        self.opened: list[StreamedTrain | StreamedTest] = []
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint.of_files(self.all)
+        return fingerprint.of_files(self.listing)
 
     def __enter__(self) -> "StreamingData":
         return self
 
     def __exit__(self, *_) -> None:
-        """Stop the workers of all that was made of it."""
-        for batches in self.made:
+        """Stop the worker processes."""
+        for batches in self.opened:
             batches.close()
 
     def train(self, pixels: Pixels | None = None) -> StreamedTrain:
-        """As InMemoryData.train."""
-        loading = self._loading("train") | {"batch_size": self.cfg.train.batch_size}
-        self.made.append(StreamedTrain(*self._images("train"), pixels=pixels, **loading))
-        return self.made[-1]
+        """See InMemoryData.train."""
+        keys = self._loader_keys("train") | {"batch_size": self.cfg.train.batch_size}
+        self.opened.append(StreamedTrain(*self._images("train"), pixels=pixels, **keys))
+        return self.opened[-1]
 
     def eval_batches(self, split: str = "test") -> StreamedTest:
-        """As InMemoryData.plain."""
-        self.made.append(StreamedTest(*self._images(split), **self._loading(split)))
-        return self.made[-1]
+        """See InMemoryData.eval_batches."""
+        self.opened.append(StreamedTest(*self._images(split), **self._loader_keys(split)))
+        return self.opened[-1]
 
     def _images(self, split: str) -> tuple[list[str], Tensor, DictConfig]:
-        kept, y, paths = getattr(self.kept, f"{split}_x"), getattr(self.kept, f"{split}_y"), getattr(self.all, split)
-        return [paths[place] for place in kept.tolist()], y, self.cfg.dataset
+        indices, y = getattr(self.selection, f"{split}_x"), getattr(self.selection, f"{split}_y")
+        paths = getattr(self.listing, split)
+        return [paths[index] for index in indices.tolist()], y, self.cfg.dataset
 
-    def _loading(self, split: str) -> dict:
+    def _loader_keys(self, split: str) -> dict:
         return {"seed": self.cfg.seed, "workers": self.workers, "store": self._store(split), "device": self.device}
 
     def _store(self, split: str) -> ImageStore | None:
@@ -124,5 +129,5 @@ class StreamingData:
         data, scaled = self.cfg.dataset, geometry(self.cfg.dataset).scaled
         name = f"{data.name}-{split}-{'x'.join(map(str, scaled)) if isinstance(scaled, list) else scaled}"
         folder = Path(self.cfg.machine.data) / "cache" / f"{name}px-{fingerprint.of_decoding(data)}"
-        make_store(folder, getattr(self.all, split), scaled, data.channels, self.source.fingerprint)
-        return ImageStore(folder, None if data.subset is None else getattr(self.kept, f"{split}_x").tolist())
+        make_store(folder, getattr(self.listing, split), scaled, data.channels, self.source.fingerprint)
+        return ImageStore(folder, None if data.subset is None else getattr(self.selection, f"{split}_x").tolist())

@@ -1,4 +1,4 @@
-"""Images as uint8 pixels of one size: decoded from files, or made of arrays."""
+"""Images as uint8 pixels of one size, decoded from files or made from arrays."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def decode_images(paths: list[str], dataset: DictConfig, pad: bool = False) -> Tensor:
-    """The images of files as uint8 `[N, size, size, channels]`. UserError for the first that can't be read."""
+    """Return the images of files as uint8 `[N, size, size, channels]`. Raises UserError if one is unreadable."""
     from tqdm import tqdm
 
     size = dataset.size
@@ -28,20 +28,23 @@ def decode_images(paths: list[str], dataset: DictConfig, pad: bool = False) -> T
             pixels[i] = np.asarray(_fit(image, size, pad)).reshape(pixels.shape[1:])
 
     with ThreadPoolExecutor() as pool:
-        todo = pool.map(fill, range(len(paths)))
+        jobs = pool.map(fill, range(len(paths)))
         try:
-            for _ in tqdm(todo, "decoding", len(paths), unit=" images", leave=False, disable=None):
+            for _ in tqdm(jobs, "decoding", len(paths), unit=" images", leave=False, disable=None):
                 pass
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # or all of it would be done before the error, or Ctrl-C, is heard
+            pool.shutdown(cancel_futures=True)  # otherwise all images would be decoded before the error is raised
             raise
     return torch.from_numpy(pixels)
 
 
 @contextmanager
 def open_image(path: str, channels: int) -> Iterator["Image.Image"]:
-    """The image in a file as Pillow's, grey or colour as `channels` says. UserError if it can't be read, or has more
-    than eight bits a channel, which Pillow would cut off at white."""
+    """Open an image file with Pillow. channels: 1 (grey) or 3 (colour).
+
+    Raises UserError if the file is unreadable or has more than eight bits per channel, which Pillow would clip to
+    white.
+    """
     from PIL import Image
 
     try:
@@ -54,7 +57,7 @@ def open_image(path: str, channels: int) -> Iterator["Image.Image"]:
 
 
 def fit_images(pixels: np.ndarray, size: int, pad: bool = False) -> Tensor:
-    """uint8 `[N, h, w, C]` to `[N, size, size, C]`: as they are, padded with black, or scaled and cut at the centre."""
+    """Return uint8 `[N, size, size, C]`: the images unchanged, padded with black, or scaled and centre-cropped."""
     from PIL import Image
 
     if pixels.shape[1:3] != (size, size):
@@ -65,7 +68,7 @@ def fit_images(pixels: np.ndarray, size: int, pad: bool = False) -> Tensor:
 
 
 def _fit(image, size: int, pad: bool):
-    """A PIL image as `size` x `size`: as it is, padded with black on all sides, or scaled and cut at the centre."""
+    """Return a PIL image as `size` x `size`: unchanged, padded with black, or scaled and centre-cropped."""
     from PIL import Image, ImageOps
 
     if image.size == (size, size):

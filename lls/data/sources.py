@@ -1,6 +1,7 @@
-"""Where images come from: a source knows its number of classes early, and reads its images when asked.
+"""Sources of images. A source knows its number of classes at once and reads its images when asked.
 
-A source is a public function `source(dataset, folder) -> Source` of this module, named by a dataset yaml's `source`.
+A source is a public function `source(dataset, folder) -> Source` of this module. The key `source` of a data set's yaml
+names it.
 """
 
 import hashlib
@@ -31,38 +32,43 @@ class Images(NamedTuple):
     test_x: Tensor
     test_y: Tensor
     classes: list[str]
-    content: str = ""  # fingerprint of all that was decoded (lls/data/fingerprint.py)
+    content: str = ""  # fingerprint of the decoded images (lls/data/fingerprint.py)
 
 
 class Source(NamedTuple):
+    """Where a data set's images come from."""
+
     num_classes: int
-    fingerprint: str  # changes when the files do
-    read: Callable[[], Images]  # decodes everything; may take a minute, or as long as a download does
-    files: Callable[[], Listing] | None  # of data sets that are image files, which may be too large to decode at once
-    on_disk: bool = True  # of the same: `files` has nothing to fetch or unpack
+    fingerprint: str  # changes if the files change
+    read: Callable[[], Images]  # downloads if necessary and decodes all images
+    files: Callable[[], Listing] | None  # for data sets of image files
+    on_disk: bool = True  # False if `files` has to download or unpack
 
 
 def find_source(dataset: DictConfig, folder: Path) -> Source:
-    """The source of a dataset's images, without reading any. A tree `folder/<name>/train/CLASS/*` stands in for a named
-    dataset's own files. UserError where there is nothing to read, or where it does not fit the dataset."""
+    """Return the source of a data set's images, without reading an image.
+
+    A folder `folder/<name>/train/CLASS/*` replaces a named data set's own files. Raises UserError if there is nothing
+    to read, or if it does not fit the data set.
+    """
     from lls.config.lookup import public_function
 
-    named = public_function(sys.modules[__name__], dataset.source, "dataset.source")
+    make_source = public_function(sys.modules[__name__], dataset.source, "dataset.source")
     tree = folder / dataset.name
     if dataset.get("root") is None and (tree / "train").is_dir():
-        found = _tree(dataset, tree)
+        source = _tree(dataset, tree)
     else:
-        found = named(dataset, folder)
-    if dataset.num_classes not in (None, found.num_classes):
-        raise UserError(f"dataset.num_classes={dataset.num_classes}: {dataset.name} has {found.num_classes} classes")
-    return found
+        source = make_source(dataset, folder)
+    if dataset.num_classes not in (None, source.num_classes):
+        raise UserError(f"dataset.num_classes={dataset.num_classes}: {dataset.name} has {source.num_classes} classes")
+    return source
 
 
 # -- arrays ----------------------------------------------------------------------------------------------------------
 
 
 def digits(dataset: DictConfig, folder: Path) -> Source:
-    """scikit-learn's digits, split once and for all: 1,437 to train on, 360 to test on, stratified by class."""
+    """scikit-learn's digits: 1,437 training and 360 test images, in a fixed split stratified by class."""
 
     def read() -> Images:
         from sklearn.datasets import load_digits
@@ -81,20 +87,20 @@ def digits(dataset: DictConfig, folder: Path) -> Source:
 
 
 def torchvision(dataset: DictConfig, folder: Path) -> Source:
-    """FashionMNIST, CIFAR-10, CIFAR-100 or SVHN as torchvision reads them from `folder`, fetched where missing."""
+    """FashionMNIST, CIFAR-10, CIFAR-100 or SVHN as torchvision reads them from `folder`, downloaded if missing."""
     if dataset.name not in TORCHVISION:
-        raise UserError(f"dataset.name={dataset.name}: torchvision's are {', '.join(TORCHVISION)}")
+        raise UserError(f"dataset.name={dataset.name}: must be one of {', '.join(TORCHVISION)}")
     prepare.check_data_folder(dataset.name, folder)
 
     def read() -> Images:
-        found = arrays.read_arrays(dataset.name, folder)
+        data = arrays.read_arrays(dataset.name, folder)
         pad, resize_test = "geometry" in dataset, dataset.get("geometry") == "paper"
         return Images(
-            fit_images(found.train_x, dataset.size, pad),
-            torch.from_numpy(found.train_y),
-            fit_images(found.test_x, dataset.size, pad and not resize_test),
-            torch.from_numpy(found.test_y),
-            found.classes,
+            fit_images(data.train_x, dataset.size, pad),
+            torch.from_numpy(data.train_y),
+            fit_images(data.test_x, dataset.size, pad and not resize_test),
+            torch.from_numpy(data.test_y),
+            data.classes,
         )
 
     return Source(COUNTS[dataset.name].classes, "torchvision", read, None)
@@ -104,33 +110,33 @@ def torchvision(dataset: DictConfig, folder: Path) -> Source:
 
 
 def tinyimagenet(dataset: DictConfig, folder: Path) -> Source:
-    """Tiny-ImageNet as distributed, fetched where it is missing."""
+    """Tiny-ImageNet as distributed, downloaded if missing."""
     return _distributed(dataset, folder, "tinyimagenet")
 
 
 def animals10n(dataset: DictConfig, folder: Path) -> Source:
-    """Animals-10N as distributed, unpacked where only the archive is there."""
+    """Animals-10N as distributed. The archive is unpacked if necessary."""
     return _distributed(dataset, folder, "animals10n")
 
 
 def cub200(dataset: DictConfig, folder: Path) -> Source:
-    """CUB-200-2011 as distributed, fetched where it is missing."""
+    """CUB-200-2011 as distributed, downloaded if missing."""
     return _distributed(dataset, folder, "cub200")
 
 
 def flowers102(dataset: DictConfig, folder: Path) -> Source:
-    """Flowers-102 as torchvision keeps it, fetched where it is missing: its training and test images."""
+    """Flowers-102 in torchvision's layout, downloaded if missing: the training and test images."""
     return _distributed(dataset, folder, "flowers102")
 
 
 def imagenet100(dataset: DictConfig, folder: Path) -> Source:
-    """The 100 classes of ImageNet that `dataset.classes` lists, from Kaggle's ImageNet-100 or from ILSVRC2012."""
+    """The 100 ImageNet classes of the list `dataset.classes`, from Kaggle's ImageNet-100 or from ILSVRC2012."""
     layouts.wnids_of(dataset.classes, dataset.list)
     return _distributed(dataset, folder, f"imagenet100_{dataset.classes}")
 
 
 def imagefolder(dataset: DictConfig, folder: Path) -> Source:
-    """Any tree ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/), at `dataset.root`."""
+    """A folder with train/CLASS/* and test/CLASS/* (or val/CLASS/*) at `dataset.root`."""
     if dataset.root is None:
         raise UserError(
             "dataset=imagefolder needs dataset.root=FOLDER, with FOLDER/train/CLASS/* and FOLDER/test/CLASS/*"
@@ -141,7 +147,7 @@ def imagefolder(dataset: DictConfig, folder: Path) -> Source:
 def _distributed(dataset: DictConfig, folder: Path, name: str) -> Source:
     prepare.check_obtainable(name, folder)
     fingerprint, files = prepare.source_fingerprint(name, folder), partial(prepare.listing, name, folder)
-    if fingerprint is None:  # unpacked by somebody else
+    if fingerprint is None:  # unpacked by another program
         listing = prepare.listing(name, folder)
         fingerprint, files = _state(listing), lambda: listing
     on_disk = prepare.dataset_root(name, folder) is not None
@@ -154,13 +160,13 @@ def _tree(dataset: DictConfig, root: Path) -> Source:
         if "list" in dataset:  # ImageNet-100
             layouts.check_classes(root / "train", listing.classes, layouts.wnids_of(dataset.classes, dataset.list))
         fingerprint = _state(listing)
-    except OSError as error:  # a link to nowhere, a loop of links, a folder without permission
+    except OSError as error:  # a broken link, a loop of links, a folder without permission
         raise UserError(f"{root} can't be read: {error}") from None
     return Source(len(listing.classes), fingerprint, lambda: _images(listing, dataset), lambda: listing)
 
 
 def _state(listing: Listing) -> str:
-    """Changes when an image does, or its label: paths, labels, sizes and times of change, but for the folder's own."""
+    """Return a hash of paths, labels, sizes and modification times, which changes if an image or its label does."""
     paths = [*listing.train, *listing.test]
     stats = [(path, (stat := os.stat(path)).st_size, stat.st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((sorted(stats), listing.train_y, listing.test_y)).encode()).hexdigest()

@@ -1,8 +1,7 @@
-"""How large images reach the network: decoded by worker processes as they are needed, a batch at a time.
+"""Batches of large images, decoded by worker processes when they are needed.
 
-Workers hand over uint8 batches; normalising them is left to the device. What an image is cut to depends on the seed,
-the epoch and its place in the list alone, not on the number of workers. A store of images decoded and scaled once takes
-the decoding away (lls/data/image_store.py).
+Workers return uint8 batches; the device normalises them. The crop of an image depends on the seed, the epoch and its
+index only, not on the number of workers. A store of scaled images saves the decoding (lls/data/image_store.py).
 """
 
 import signal
@@ -22,7 +21,7 @@ Transform = Callable[[Tensor], Tensor]  # uint8 [C, h, w] to uint8 [C, size, siz
 
 
 class Geometry(NamedTuple):
-    """What of a large image the network sees; `train` and `test` are torchvision's transforms of one image."""
+    """How large images are scaled and cropped. `train` and `test` return torchvision transforms of one image."""
 
     size: int
     crop: str  # random_resized | random
@@ -33,18 +32,17 @@ class Geometry(NamedTuple):
 
     @property
     def scaled(self) -> int | list[int]:
-        """What torchvision calls it: the short side, or both sides."""
+        """The argument of torchvision's Resize: the short side, or both sides."""
         return self.resize if self.keep_aspect else [self.resize, self.resize]
 
     def train(self, stored: bool) -> Transform:
-        """The training transform; `stored`: of images that were scaled before."""
+        """Return the training transform. stored: whether images were scaled before."""
         from torchvision.transforms import v2
 
-        resized = (
-            [] if stored or (self.crop == "random_resized" and not self.resize_first) else [v2.Resize(self.scaled)]
-        )
+        unscaled_crop = self.crop == "random_resized" and not self.resize_first
+        resize = [] if stored or unscaled_crop else [v2.Resize(self.scaled)]
         crop = {"random_resized": v2.RandomResizedCrop, "random": v2.RandomCrop}[self.crop](self.size)
-        return v2.Compose([*resized, crop, *([v2.RandomHorizontalFlip()] if self.flip else [])])
+        return v2.Compose([*resize, crop, *([v2.RandomHorizontalFlip()] if self.flip else [])])
 
     def test(self, stored: bool) -> Transform:
         from torchvision.transforms import v2
@@ -53,7 +51,7 @@ class Geometry(NamedTuple):
 
 
 def geometry(dataset: DictConfig) -> Geometry:
-    """The geometry of a dataset's configuration, its nulls replaced by the defaults."""
+    """Return the geometry of a data set's configuration, with defaults in place of nulls."""
     return Geometry(
         dataset.size,
         dataset.crop or "random_resized",
@@ -65,24 +63,24 @@ def geometry(dataset: DictConfig) -> Geometry:
 
 
 class _CropDataset(Dataset):
-    """Batches of views of image files. A key is (epoch, indices), or (None, indices) for test views."""
+    """Batches of crops of image files. A key is (epoch, indices), or (None, indices) for test crops."""
 
-    def __init__(self, paths: list[str], seen: Geometry, channels: int, seed: int, store: ImageStore | None):
-        self.paths, self.size, self.channels, self.seed, self.store = paths, seen.size, channels, seed, store
-        self.train, self.test = seen.train(store is not None), seen.test(store is not None)
+    def __init__(self, paths: list[str], crops: Geometry, channels: int, seed: int, store: ImageStore | None):
+        self.paths, self.size, self.channels, self.seed, self.store = paths, crops.size, channels, seed, store
+        self.train, self.test = crops.train(store is not None), crops.test(store is not None)
 
     def __getitem__(self, key: tuple[int | None, list[int]]) -> Tensor | UserError:
         epoch, indices = key
         batch = torch.empty((len(indices), self.size, self.size, self.channels), dtype=torch.uint8)
         try:
-            for view, index in zip(batch, indices, strict=True):
+            for pixels, index in zip(batch, indices, strict=True):
                 image = self.store[index] if self.store else decode(self.paths[index], self.channels)
-                view.copy_(self.view(image, epoch, index).permute(1, 2, 0))
-        except UserError as error:  # an error raised in a worker would arrive as a page of text
+                pixels.copy_(self.crop(image, epoch, index).permute(1, 2, 0))
+        except UserError as error:  # the DataLoader would add a traceback of the worker to its message
             return error
         return batch
 
-    def view(self, image: Tensor, epoch: int | None, index: int) -> Tensor:
+    def crop(self, image: Tensor, epoch: int | None, index: int) -> Tensor:
         if epoch is None:
             return self.test(image)
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator only
@@ -91,7 +89,7 @@ class _CropDataset(Dataset):
 
 
 class _StreamedBatches(Normalizer):
-    """Image files and their labels `[N]`; `store` holds their pixels, if there is one."""
+    """Image files and their labels `[N]`. store: holds the images' pixels, or None."""
 
     def __init__(
         self,
@@ -108,16 +106,16 @@ class _StreamedBatches(Normalizer):
         self.y, self.seed, self.keys = y.to(device), seed, []
         self.loader = DataLoader(
             _CropDataset(paths, geometry(dataset), dataset.channels, seed, store),
-            batch_size=None,  # the keys are batches already
+            batch_size=None,  # each key is a batch
             sampler=self.keys,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_leave_signals,
-            generator=torch.Generator(),  # of the workers' seeds, which nothing uses: the run's own is left alone
+            worker_init_fn=_ignore_signals,
+            generator=torch.Generator(),  # the DataLoader would draw seeds from the run's generator
             pin_memory=device.type == "cuda",
         )
 
-    def views(self, epoch: int | None, batches: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def crops(self, epoch: int | None, batches: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         self.keys[:] = [(epoch, batch.tolist()) for batch in batches]
         for batch, pixels in zip(batches, self.loader, strict=True):
             if isinstance(pixels, UserError):
@@ -125,20 +123,22 @@ class _StreamedBatches(Normalizer):
             yield pixels.to(self.device, non_blocking=True), self.y[batch.to(self.y.device, non_blocking=True)]
 
     def close(self) -> None:
-        """Stop the workers; the next epoch would start others.
+        """Stop the worker processes. The next epoch would start new ones.
 
-        Left to the garbage collector, in a cycle with some frame, each would be waited for five seconds. PyTorch 2.11
-        has no public way."""
-        running, self.loader._iterator = self.loader._iterator, None
-        if running is not None:
-            running._shutdown_workers()
+        Without this call the garbage collector stops them, and may wait five seconds for each. PyTorch 2.11 has no
+        public way.
+        """
+        iterator, self.loader._iterator = self.loader._iterator, None
+        if iterator is not None:
+            iterator._shutdown_workers()
 
 
 class StreamedTrain(_StreamedBatches):
-    """Shuffled, augmented training batches; the last incomplete one of an epoch is dropped. Used as TrainBatches is.
+    """Shuffled, augmented training batches, with the interface of TrainBatches. The last incomplete batch is dropped.
 
-    pixels: changes a uint8 batch `[B, H, W, C]` on the device. Raises UserError where there are fewer images than a
-    batch holds, and in an epoch for an image that can't be read."""
+    pixels: changes a uint8 batch `[B, H, W, C]` on the device.
+    Raises UserError if there are fewer images than a batch holds, and in an epoch if an image is unreadable.
+    """
 
     def __init__(self, *images, batch_size: int, pixels: Callable[[Tensor], Tensor] | None = None, **loading):
         super().__init__(*images, **loading)
@@ -150,23 +150,23 @@ class StreamedTrain(_StreamedBatches):
         return len(self.y) // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch: x float32 `[B, C, H, W]`, y int64 `[B]`, on the device."""
+        """Yield the batches of an epoch on the device: x float32 `[B, C, H, W]`, y int64 `[B]`."""
         order = torch.randperm(len(self.y), generator=make_generator(self.seed, epoch))
-        for x, y in self.views(epoch, list(order[: len(self) * self.batch_size].split(self.batch_size))):
+        for x, y in self.crops(epoch, list(order[: len(self) * self.batch_size].split(self.batch_size))):
             yield self.normalize(self.pixels(x) if self.pixels else x), y
 
 
 class StreamedTest(_StreamedBatches):
-    """The centres of images in their own order, the last incomplete batch included. Used as TestBatches is."""
+    """Centre crops in the images' own order, including the last incomplete batch, with the interface of TestBatches."""
 
     batch_size = 128
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for x, y in self.views(None, list(torch.arange(len(self.y)).split(self.batch_size))):
+        for x, y in self.crops(None, list(torch.arange(len(self.y)).split(self.batch_size))):
             yield self.normalize(x), y
 
 
-def _leave_signals(worker: int) -> None:
-    """Ctrl-C, and SLURM's word that a job's time is over, are the main process's to answer: it ends the workers."""
+def _ignore_signals(worker: int) -> None:
+    """Ignore Ctrl-C and SLURM's time-limit signal. The main process handles them and stops the workers."""
     for number in (signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)

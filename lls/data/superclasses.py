@@ -28,8 +28,8 @@ CIFAR100 = {
 
 
 def superclasses(dataset: str, classes: list[str]) -> Tensor | None:
-    """The superclass of each class, `[K]` indices in the order above; None for a dataset that has none."""
+    """Return the superclass of each class, indices `[K]` in the order above, or None for another data set."""
     if dataset != "cifar100":
         return None
-    of = {name: index for index, names in enumerate(CIFAR100.values()) for name in names.split()}
-    return torch.tensor([of[name] for name in classes]) if set(classes) <= set(of) else None
+    index_of = {name: index for index, names in enumerate(CIFAR100.values()) for name in names.split()}
+    return torch.tensor([index_of[name] for name in classes]) if set(classes) <= set(index_of) else None

@@ -1,1 +1,1 @@
-"""Losses with their gradients, usable without the rest of the package."""
+"""Losses with closed-form gradients, usable without the other packages of lls."""

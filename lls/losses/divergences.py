@@ -1,9 +1,9 @@
-"""Cross-entropy, entropy and Kullback-Leibler divergence of the paper, in log space.
+"""Cross-entropy, entropy and Kullback-Leibler divergence in log space.
 
-Distributions come as log-probabilities, so that a probability that underflows stays a finite number: with p = 0 and
-log p = -10,000 every term and its gradient are finite, where log(softmax(z)) is -inf. Symbols are the paper's: t is the
-target p^lls (Eq. 4), p the prediction p̂, q the learned row Q_y. All functions take `[..., K]` and return `[...]`, in
-the arguments' own precision.
+Distributions are given as log-probabilities `[..., K]`, so that a probability that underflows stays finite: with p = 0
+and log p = -10,000 every term and its gradient are finite, where log(softmax(z)) is -inf. All functions return `[...]`
+in the precision of their arguments. Symbols are the paper's: t is the target p^lls (Eq. 4), p the prediction p̂, q the
+softmax of the learned row Q_y.
 """
 
 import math
@@ -13,29 +13,29 @@ from torch import Tensor
 
 
 def cross_entropy(log_a: Tensor, log_b: Tensor) -> Tensor:
-    """H(a, b) = -Σ_i a_i log b_i (Eq. 1). Differentiable in both."""
+    """Return H(a, b) = -Σ_i a_i log b_i (Eq. 1), differentiable in both arguments."""
     return -(log_a.exp() * log_b).sum(-1)
 
 
 def entropy(log_a: Tensor) -> Tensor:
-    """H(a) = -Σ_i a_i log a_i."""
+    """Return H(a) = -Σ_i a_i log a_i."""
     return cross_entropy(log_a, log_a)
 
 
 def kl(log_a: Tensor, log_b: Tensor) -> Tensor:
-    """KL(a ‖ b) = H(a, b) - H(a)."""
+    """Return KL(a ‖ b) = H(a, b) - H(a)."""
     return (log_a.exp() * (log_a - log_b)).sum(-1)
 
 
 def log_mixture(log_q: Tensor, y: Tensor, alpha: float) -> Tensor:
-    """log t of t = (1-α) e_y + α q (Eq. 4).
+    """Return log t of t = (1-α) e_y + α q (Eq. 4), `[B, K]`.
 
-    log_q: `[B, K]` log-probabilities; y: `[B]` class indices; alpha in (0, 1]. Returns `[B, K]`.
+    log_q: `[B, K]` log-probabilities. y: `[B]` class indices. alpha: α, in (0, 1].
     """
     log_t = log_q + math.log(alpha)
     if alpha == 1:
         return log_t
     at_y = y.unsqueeze(-1)
-    # new_full, as new_tensor would wait for a GPU
+    # new_full, because new_tensor would synchronise with the GPU
     mixed = torch.logaddexp(log_t.gather(-1, at_y), log_t.new_full((), math.log1p(-alpha)))
     return log_t.scatter(-1, at_y, mixed)

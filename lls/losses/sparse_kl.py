@@ -1,13 +1,14 @@
-"""The LLS loss with a soft label of a few candidates and one shared rest, in closed form, as in symmetric_kl.py.
+"""The LLS loss for a soft label of n candidates and one logit for all other classes, in closed form.
 
-Off the candidates t_j is one number, s, so M_j = log s - log p_j, and log s can be left out of all M: what is left
-needs of the K classes only p, log p and their sums. At the candidates M_c = g_c - log p_c with g = log t_c - log s.
-With H = Σ_i p_i log p_i, L = Σ_i log p_i and E = Σ_i p_i M_i = Σ_c p_c g_c - H:
+See lls/losses/symmetric_kl.py for the symbols. Off the candidates t_j is one number, s, so that M_j = log s - log p_j.
+All M may be shifted by -log s. Off the candidates the loss then needs only p, log p and their sums. At the candidates
+M_c = g_c - log p_c with g = log t_c - log s. With H = Σ_i p_i log p_i, L = Σ_i log p_i and
+E = Σ_i p_i M_i = Σ_c p_c g_c - H:
 
-    loss           H - s L - Σ_c (t_c - s) log p_c + Σ_c (t_c - p_c) g_c
-    to z_j         p_j (1 + E + log p_j) - s, and at candidates besides s - t_c - p_c g_c
-    to Q's row     h - w Σ h, where w is the softmax of the row and h_c = t_c M_c + t_c - p_c, times the learned part of
-                   t_c for the true class; for the rest, the sum over its classes
+    loss               H - s L - Σ_c (t_c - s) log p_c + Σ_c (t_c - p_c) g_c
+    gradient to z_j    p_j (1 + E + log p_j) - s, and at candidates in addition s - t_c - p_c g_c
+    gradient to Q_y    h - w Σ h, where w is the softmax of the row and h_c = t_c M_c + t_c - p_c. At the true class h
+                       is multiplied by the learned part of t_c. For the shared logit, h is summed over classes.
 """
 
 import math
@@ -22,10 +23,16 @@ from lls.losses.symmetric_kl import forbid_double_backward
 def sparse_symmetric_kl(
     logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5
 ) -> Tensor:
-    """scale · mean over the batch of KL(t ‖ p̂) + KL(p̂ ‖ t), where α of t is softmax(q_y) over n candidates and a rest.
+    """Return scale · mean over the batch of KL(t ‖ p̂) + KL(p̂ ‖ t), where t = (1-α) e_y + α softmax(q_y).
 
-    logits: `[B, K]`; q: `[K, n+1]` logits, the last of them the shared rest's, at 0 as heavy as its K-n classes at 0;
-    candidates: `[B, n]` classes, the true one first, n < K; y: `[B]`. Returns a scalar, differentiable once."""
+    The softmax covers n candidates and one logit that K-n other classes share evenly.
+
+    logits: `[B, K]`.
+    q: `[K, n+1]` logits. The last one is shared; at 0 it weighs as much as its K-n classes at 0.
+    candidates: `[B, n]` classes, the true class first, n < K.
+    y: `[B]` class indices.
+    Returns a scalar that can be differentiated once.
+    """
     return _SparseKL.apply(logits, q, candidates, y, alpha, scale / len(y))
 
 
@@ -33,12 +40,12 @@ class _SparseKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
         n = candidates.shape[1]
-        rest = logits.shape[1] - n
+        num_others = logits.shape[1] - n
         rows = q.index_select(0, y)
-        rows[:, n] += math.log(rest)
+        rows[:, n] += math.log(num_others)
         log_w = rows.log_softmax(1)
         log_t = log_w[:, :n] + math.log(alpha)
-        log_s = log_w[:, n:] + (math.log(alpha) - math.log(rest))
+        log_s = log_w[:, n:] + (math.log(alpha) - math.log(num_others))
         learned = 1.0
         if alpha < 1:
             log_t_y = torch.logaddexp(log_t[:, :1], log_t.new_full((), math.log1p(-alpha)))
@@ -52,15 +59,15 @@ class _SparseKL(torch.autograd.Function):
         p_at = log_p_at.exp()
         sum_log_p = log_p.sum(1, keepdim=True)
         entropy = -torch.linalg.vecdot(p, log_p).unsqueeze(1)
-        rivals = p_at * g
-        loss = ((t * g - rivals - (t - s) * log_p_at).sum(1, keepdim=True) - s * sum_log_p - entropy).sum()
+        weighted = p_at * g
+        loss = ((t * g - weighted - (t - s) * log_p_at).sum(1, keepdim=True) - s * sum_log_p - entropy).sum()
 
         h = t * (g - log_p_at) + t - p_at
         h[:, :1] *= learned
-        h_rest = s * (rest - sum_log_p + log_p_at.sum(1, keepdim=True)) - 1 + p_at.sum(1, keepdim=True)
-        to_row = log_softmax_backward(torch.cat([h, h_rest], 1), log_w, 1, h.dtype)
-        to_z = log_p.add_(1 + entropy + rivals.sum(1, keepdim=True)).mul_(p).sub_(s)
-        to_z.scatter_add_(1, candidates, s - t - rivals)
+        h_others = s * (num_others - sum_log_p + log_p_at.sum(1, keepdim=True)) - 1 + p_at.sum(1, keepdim=True)
+        to_row = log_softmax_backward(torch.cat([h, h_others], 1), log_w, 1, h.dtype)
+        to_z = log_p.add_(1 + entropy + weighted.sum(1, keepdim=True)).mul_(p).sub_(s)
+        to_z.scatter_add_(1, candidates, s - t - weighted)
         ctx.save_for_backward(to_z, to_row, y)
         ctx.factor, ctx.num_classes = factor, len(q)
         return loss * factor

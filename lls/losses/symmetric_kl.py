@@ -1,14 +1,15 @@
-"""The LLS loss in closed form: value and both gradients in one pass, where autograd would need some fifty operations.
+"""The LLS loss in closed form: value and both gradients in one pass. Autograd would need some fifty operations.
 
-With q = softmax(Q_y), t = (1-α) e_y + α q, M = log t - log p and h = t - p + t M, but h_y times α q_y / t_y:
+With q = softmax(Q_y), t = (1-α) e_y + α q, M = log t - log p and h = t - p + t M, where h_y is multiplied by
+α q_y / t_y:
 
-    loss        KL(t ‖ p) + KL(p ‖ t) = Σ_i (t_i - p_i) M_i
-    to z_j      p_j - t_j - p_j (M_j - Σ_i p_i M_i)           Eq. 9, and the reverse KL's, which it leaves out
-    to Q_yj     h_j - q_j Σ_i h_i                             Eqs. 16 and 18
+    loss                KL(t ‖ p) + KL(p ‖ t) = Σ_i (t_i - p_i) M_i
+    gradient to z_j     p_j - t_j - p_j (M_j - Σ_i p_i M_i)         Eq. 9, plus the reverse KL's part, which Eq. 9 lacks
+    gradient to Q_yj    h_j - q_j Σ_i h_i                           Eqs. 16 and 18
 
-None of them changes when M_i has the same number added for all i, since t - p sums to zero. So M leaves out the log α
-that all entries but the true class's would have. What may underflow stays in log space: nothing is infinite however far
-the logits lie apart. On an NVIDIA GPU two kernels do nearly all of it (lls/losses/symmetric_kl_triton.py).
+Adding one number to all M_i changes none of these, because t - p sums to zero. M therefore leaves out the log α that
+all entries except the true class's have in common. Everything that may underflow stays in log space, so that all values
+are finite for any logits. On an NVIDIA GPU two Triton kernels do most of the work (lls/losses/symmetric_kl_triton.py).
 """
 
 import torch
@@ -19,10 +20,15 @@ from lls.losses.fused import log_softmax_backward, softmax_backward, sum_rows
 
 
 def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5) -> Tensor:
-    """scale · mean over the batch of KL(t ‖ p̂) + KL(p̂ ‖ t): the LLS loss (Eq. 5; with scale ½ Appendix A's).
+    """Return scale · mean over the batch of KL(t ‖ p̂) + KL(p̂ ‖ t): the LLS loss (Eq. 5; with scale ½, Appendix A's).
 
-    logits: `[B, K]`; q: `[K, K]` logits of the soft labels, a row a class; y: `[B]` class indices; alpha in (0, 1].
-    Returns a scalar, differentiable once in logits and q. Rows of absent classes get a gradient of exactly zero.
+    logits: `[B, K]`.
+    q: `[K, K]` logits of the soft labels, one row per class.
+    y: `[B]` class indices.
+    alpha: α, in (0, 1].
+
+    Returns a scalar that can be differentiated once in logits and q. Rows of absent classes get a gradient of exactly
+    zero. Raises ValueError if q has another shape.
     """
     k = logits.shape[1]
     if q.shape != (k, k):
@@ -31,7 +37,7 @@ def symmetric_kl(logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale
 
 
 def loss_kernel(logits: Tensor) -> str:
-    """What symmetric_kl computes these with: triton or torch."""
+    """Return what computes symmetric_kl of these logits: `triton` or `torch`."""
     return "triton" if logits.dtype == torch.float32 and has_triton(logits.device) else "torch"
 
 
@@ -64,17 +70,19 @@ class _SymmetricKL(torch.autograd.Function):
 
 
 def forbid_double_backward(name: str) -> None:
-    """RuntimeError where a second derivative is asked for; once_differentiable would cost a twentieth of the loss."""
+    """Raise RuntimeError if a second derivative is requested. once_differentiable would cost 5 % of the loss's time."""
     if torch.is_grad_enabled():
-        raise RuntimeError(f"{name} can be differentiated once: use no create_graph")
+        raise RuntimeError(f"{name} can be differentiated only once: do not use create_graph=True")
 
 
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The sum over the batch of the two divergences, minus its gradient to the logits, and its gradient to the rows
-    Q_y: scalar, `[B, K]`, `[B, K]`. Written for few operations: each costs more than its arithmetic."""
+    """Return the loss, minus its gradient to the logits, and its gradient to the rows Q_y, all summed over the batch.
+
+    Shapes: scalar, `[B, K]`, `[B, K]`. Written with few operations, because each costs more than its arithmetic.
+    """
     at_y, odds = y.unsqueeze(1), (1 - alpha) / alpha
     log_p, log_q = logits.log_softmax(1), q_logits.index_select(0, y).log_softmax(1)
-    if alpha < 1:  # of t/α
+    if alpha < 1:  # log_t is log(t/α)
         q_y = log_q.gather(1, at_y).exp_()
         t_y = q_y + odds
         log_t = log_q.scatter(1, at_y, t_y.log())

@@ -1,6 +1,6 @@
-"""symmetric_kl.py for an NVIDIA GPU: one kernel for the value and both gradients, one that adds up the rows of Q.
+"""The LLS loss on an NVIDIA GPU: one kernel for the value and both gradients, one that adds up the rows of Q.
 
-In single operations the launches, not their work, would be the loss's cost. Symbols as there.
+As single PyTorch operations the loss would cost mostly launch time. Symbols are those of lls/losses/symmetric_kl.py.
 """
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """As lls.losses.symmetric_kl.value_and_gradients, of float32 logits on a GPU."""
+    """Compute lls.losses.symmetric_kl.value_and_gradients for float32 logits on a GPU."""
     (b, k), logits, q_logits, y = logits.shape, logits.contiguous(), q_logits.contiguous(), y.contiguous()
     losses, to_z, to_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
     block = triton.next_power_of_2(k)
-    _samples[(b,)](
+    sample_kernel[(b,)](
         *(logits, q_logits, y, losses, to_z, to_q, k, alpha, (1 - alpha) / alpha),
         BLOCK=block,
         num_warps=min(16, max(1, block // 256)),
@@ -23,15 +23,15 @@ def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: floa
 
 
 def sum_rows(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
-    """`[num_classes, K]`: row c is `factor`, a scalar, times the sum of the `rows` `[B, K]` whose y is c."""
+    """Return `[num_classes, K]`: row c is `factor`, a scalar, times the sum of the `rows` `[B, K]` whose y is c."""
     (b, k), y = rows.shape, y.contiguous()
     sums, block = rows.new_empty(num_classes, k), min(1024, triton.next_power_of_2(k))
-    _classes[(num_classes, triton.cdiv(k, block))](rows, y, factor, sums, k, B=b, BLOCK=block)
+    class_kernel[(num_classes, triton.cdiv(k, block))](rows, y, factor, sums, k, B=b, BLOCK=block)
     return sums
 
 
 @triton.jit
-def _samples(z_at, q_at, y_at, loss_at, to_z_at, to_q_at, k, alpha, odds, BLOCK: tl.constexpr):
+def sample_kernel(z_at, q_at, y_at, loss_at, to_z_at, to_q_at, k, alpha, odds, BLOCK: tl.constexpr):
     sample = tl.program_id(0).to(tl.int64)
     y = tl.load(y_at + sample)
     column = tl.arange(0, BLOCK)
@@ -58,12 +58,12 @@ def _softmax(logits):
 
 
 @triton.jit
-def _classes(rows_at, y_at, factor_at, sums_at, k, B: tl.constexpr, BLOCK: tl.constexpr):
-    of_class = tl.program_id(0).to(tl.int64)
+def class_kernel(rows_at, y_at, factor_at, sums_at, k, B: tl.constexpr, BLOCK: tl.constexpr):
+    target_class = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < k
     total = tl.zeros([BLOCK], tl.float32)
-    for sample in range(B):  # in their order, without atomics: equal runs stay equal to the bit
-        if tl.load(y_at + sample) == of_class:
+    for sample in range(B):  # in order and without atomics, so that repeated runs are bit-exact
+        if tl.load(y_at + sample) == target_class:
             total += tl.load(rows_at + sample * k + column, mask=inside, other=0.0)
-    tl.store(sums_at + of_class * k + column, total * tl.load(factor_at), mask=inside)
+    tl.store(sums_at + target_class * k + column, total * tl.load(factor_at), mask=inside)

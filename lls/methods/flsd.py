@@ -7,8 +7,10 @@ from lls.methods.focal import Focal
 
 
 class FLSD(Focal):
-    """The focal loss with γ = 5 where p̂_y < 0.2 and `gamma` = 3 elsewhere, chosen anew for every sample and step. γ
-    itself carries no gradient."""
+    """Focal loss with a γ for each sample: 5 where p̂_y < 0.2 and `gamma` elsewhere. γ carries no gradient.
+
+    gamma: 3 in the paper and in the official code.
+    """
 
     def exponent(self, log_p: Tensor) -> Tensor:
         return torch.where(log_p.exp() < 0.2, 5.0, self.gamma)

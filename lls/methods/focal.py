@@ -8,11 +8,11 @@ from lls.methods.base import Batch, Method
 
 
 class Focal(Method):
-    """-(1 - p̂_y)^γ log p̂_y, with gradient through the factor.
+    """Focal loss -(1 - p̂_y)^γ log p̂_y, with gradient through the factor. γ = 0 is cross-entropy.
 
-    reduction: `mean` over the batch, or `sum` as in the official code, which then clips the gradient's norm at 2
-    (train.clip_norm=2): with a sum over 128 images it is the clip that sets the length of a step. γ = 0 is
-    cross-entropy.
+    gamma: γ, 0 or more.
+    reduction: `mean` over the batch, or `sum` as in the official code. The official code also clips the gradient's norm
+        at 2 (train.clip_norm=2); with a sum over 128 images the clip sets the length of a step.
     """
 
     cuda_graph_safe = True
@@ -31,10 +31,10 @@ class Focal(Method):
         return loss.sum() if self.reduction == "sum" else loss.mean()
 
     def exponent(self, log_p: Tensor) -> float | Tensor:
-        """γ for samples with these log p̂_y, `[B]`."""
+        """Return γ. log_p: log p̂_y, `[B]`."""
         return self.gamma
 
 
 def _one_minus_exp(log_p: Tensor) -> Tensor:
-    """1 - p, never quite 0: below γ = 1 its power has no derivative there, and 0 times infinity is no gradient."""
+    """Return 1 - p, but never 0: for γ < 1 the power has no derivative at 0, and the gradient 0 · ∞ would be NaN."""
     return (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)

@@ -8,10 +8,13 @@ from lls.methods.base import Batch, Method, Teacher, no_teacher
 
 
 class KD(Method):
-    """β H(e_y, p̂) + (1-β) H(softmax(z_T/T), softmax(z/T)), mean over the batch, without a factor T² (Eq. 6; the paper
-    uses β = 0 and T = 1 throughout).
+    """Knowledge distillation (Eq. 6), mean over the batch: β H(e_y, p̂) + (1-β) H(softmax(z_T/T), softmax(z/T)).
+
+    z_T are the teacher's logits. There is no factor T². The paper uses β = 0 and T = 1.
 
     teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient.
+    beta: β, in [0, 1].
+    temperature: T, above 0.
     """
 
     cuda_graph_safe = True

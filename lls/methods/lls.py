@@ -11,7 +11,7 @@ from lls.losses.divergences import cross_entropy, entropy, log_mixture
 from lls.losses.symmetric_kl import loss_kernel, symmetric_kl
 from lls.methods.base import Batch, Method
 
-# Table 4: which terms each row keeps, in the order H(t, p), H(p, t), -H(p), -H(t).
+# Table 4: the weights of H(t, p), H(p, t), -H(p) and -H(t) in each row.
 TERM_WEIGHTS = {
     "no_fce": (0, 1, 1, 1),
     "no_rce": (1, 0, 1, 1),
@@ -26,18 +26,23 @@ TERM_WEIGHTS = {
 
 
 class LLS(Method):
-    """scale · [H(t, p̂) + H(p̂, t) - H(p̂) - H(t)] with t = (1-α) e_y + α softmax(Q_y), mean over the batch.
+    """LLS loss (Eq. 5): symmetric KL divergence of a learned target t and the prediction p̂, mean over the batch.
 
-    With all four terms this is the symmetric KL of Eq. 5; scale ½ is the pseudo-code's (Appendix A), 1 the equation's.
-    Q is a `[K, K]` parameter of logits, zero at the start (so that the first target is label smoothing's), and gets
-    gradient from every term, as the predictions do: nothing is detached. Row y of Q belongs to true class y.
+        t = (1-α) e_y + α softmax(Q_y)                                  (Eq. 4)
+        loss = scale · [H(t, p̂) + H(p̂, t) - H(p̂) - H(t)]
 
-    Each row of Q is trained on the samples of its class alone: rows of absent classes get exactly no gradient. The loss
-    is zero wherever t = p̂, so a network more confident than 1-α pulls Q_yy up again: the paper's "Q_yy → 0" holds on
-    the way there only.
+    Q is a `[K, K]` parameter of logits; row y belongs to true class y. It starts at zero, which gives label smoothing's
+    target. Both Q and the logits get gradient from every term: nothing is detached. A row of Q is trained by the
+    samples of its class only; rows of classes that a batch lacks get a gradient of exactly zero.
 
-    alpha: in (0, 1]. terms: a row of Table 4 by name (see ROWS), or four weights. q_weight_decay: whether Q decays like
-    the network's weights. Raises ValueError for any other value.
+    The loss is zero where t = p̂. A network more confident than 1-α therefore raises Q_yy again: the paper's "Q_yy → 0"
+    holds only before that point.
+
+    alpha: α, in (0, 1].
+    scale: 0.5 as in the pseudo-code (Appendix A), or 1 as in Eq. 5.
+    terms: a row of Table 4 by name (see TERM_WEIGHTS), or four weights.
+    q_weight_decay: whether Q has the network's weight decay.
+    Raises ValueError for any other value.
     """
 
     cuda_graph_safe = True
@@ -69,9 +74,9 @@ class LLS(Method):
         return loss_kernel(batch.logits) if self.weights == TERM_WEIGHTS["lls"] else "torch"
 
     def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The four terms of Eq. 5, `[B]` each: H(t, p̂), H(p̂, t), -H(p̂), -H(t)."""
+        """Return the four terms of Eq. 5, `[B]` each: H(t, p̂), H(p̂, t), -H(p̂), -H(t)."""
         log_p = F.log_softmax(batch.logits, -1)
-        # An embedding is Q[y] whose backward adds up each row in a fixed order: equal runs stay equal to the bit.
+        # The backward of an embedding adds up rows in a fixed order, so that repeated runs are bit-exact.
         rows = F.embedding(batch.y, self.q.to(log_p.dtype))
         log_t = log_mixture(F.log_softmax(rows, -1), batch.y, self.alpha)
         return cross_entropy(log_t, log_p), cross_entropy(log_p, log_t), -entropy(log_p), -entropy(log_t)
@@ -84,7 +89,10 @@ class LLS(Method):
 
 
 def term_weights(terms: str | Sequence[float]) -> tuple[float, ...]:
-    """The weights of H(t, p̂), H(p̂, t), -H(p̂), -H(t): a row of ROWS by name, or themselves. ValueError for others."""
+    """Return the weights of H(t, p̂), H(p̂, t), -H(p̂), -H(t).
+
+    terms: a row of TERM_WEIGHTS by name, or four weights. Raises ValueError for anything else.
+    """
     if isinstance(terms, str):
         if terms not in TERM_WEIGHTS:
             raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(TERM_WEIGHTS)}) or four weights")

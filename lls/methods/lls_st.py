@@ -1,4 +1,4 @@
-"""LLS-ST, the substitute teacher: a Q learned before takes the place of a teacher network (Section 5.3, App. D)."""
+"""LLS-ST, the substitute teacher: a learned Q takes the place of a teacher network (Section 5.3, Appendix D)."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,12 +8,14 @@ from lls.methods.base import NO_TEACHER, Batch, Method
 
 
 class LLSST(Method):
-    """H(t, p̂) with t = (1-α) e_y + α softmax(Q_y) of a frozen Q, mean over the batch: Eq. 6 with β = 0, T = 1 and t as
-    the teacher's output.
+    """Cross-entropy H(t, p̂) with t = (1-α) e_y + α softmax(Q_y) of a fixed Q, mean over the batch.
 
-    q: `[K, K]` logits; for a subset of the classes, the rows *and* columns of that subset (Appendix D), so that the
-    softmax is over them alone. objective: `ce`, or `symmetric_kl` for the LLS loss
-    (with its ½) at the frozen Q.
+    This is Eq. 6 with β = 0, T = 1 and t in place of the teacher's output.
+
+    q: logits `[K, K]`. For a subset of the classes, take the rows *and* columns of that subset (Appendix D), so that
+        the softmax covers the subset only.
+    alpha: α, in (0, 1].
+    objective: `ce`, or `symmetric_kl` for the LLS loss (with its factor ½) at the fixed Q.
     """
 
     cuda_graph_safe = True

@@ -7,10 +7,12 @@ from lls.methods.base import Batch, Method
 
 
 class LS(Method):
-    """H(p^ls, p̂) with p^ls = (1-α) e_y + α/K (Eqs. 2-3), mean over the batch.
+    """Label smoothing H(p^ls, p̂) with p^ls = (1-α) e_y + α/K (Eqs. 2-3), mean over the batch.
 
-    The uniform vector includes the true class, as in the paper and in PyTorch. Code that puts α/(K-1) on the others
-    alone (TF-KD's and Zipf's) smooths by αK/(K-1) in these terms.
+    The uniform vector includes the true class, as in the paper and in PyTorch. Code that puts α/(K-1) on the other
+    classes only (that of TF-KD and of Zipf) smooths by αK/(K-1) in these terms.
+
+    alpha: α, in [0, 1].
     """
 
     cuda_graph_safe = True

@@ -1,4 +1,4 @@
-"""LS++: the authors' later method (BMVC 2024, code: s-chh/LSPP). Another loss than LLS, not in the paper's tables."""
+"""LS++, a later method of the same authors (BMVC 2024, code: s-chh/LSPP). It is not in the paper's tables."""
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +10,14 @@ EPSILON = 1e-6  # inside both logarithms, as in the official code
 
 
 class LSPP(Method):
-    """½ [-Σ p̂ log(t + ε) - Σ t log(p̂ + ε)] with t = (1-α) e_y + α C_y; p̂ of the first and t of the second sum are
-    detached, so the network sees forward cross-entropy alone and C reverse cross-entropy alone.
+    """LS++ loss ½ [-Σ p̂ log(t + ε) - Σ t log(p̂ + ε)] with t = (1-α) e_y + α softmax(C_y), mean over the batch.
 
-    C is `[K, K-1]` logits, zero at the start; its softmax leaves the true class out, whose share is then 1-α exactly.
-    c_weight_decay: whether C decays like the network's weights.
+    p̂ is detached in the first sum and t in the second. The network gets gradient from the forward cross-entropy only,
+    and C from the reverse cross-entropy only. C is `[K, K-1]` logits, zero at the start. Its softmax leaves out the
+    true class, whose share is exactly 1-α.
+
+    alpha: α, in (0, 1].
+    c_weight_decay: whether C has the network's weight decay.
     """
 
     cuda_graph_safe = True

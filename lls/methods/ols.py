@@ -11,12 +11,18 @@ from lls.methods.base import Batch, Method
 
 
 class OLS(Method):
-    """w_hard H(e_y, p̂) + w_soft H(S_y, p̂), where row c of S is the mean prediction of the epoch before, over the
-    training samples of class c that were predicted right (train mode, before their step); uniform for a class without.
+    """Online label smoothing w_hard H(e_y, p̂) + w_soft H(S_y, p̂), mean over the batch.
 
-    The two official scripts differ. CIFAR's: init=zeros (no soft term in the first epoch), weights=[0.5, 0.5], no cap.
-    The fine-grained one's: init=uniform, weights=[1, 1], cap=0.88: a row whose largest entry has reached it stays as it
-    is, unless its class had no sample predicted right.
+    Row c of S is the mean prediction of the previous epoch over the training samples of class c that were classified
+    correctly, in train mode and before their step. A class without such samples has a uniform row.
+
+    The two official scripts differ. CIFAR's has init=zeros (no soft term in the first epoch), weights=[0.5, 0.5], no
+    cap. The fine-grained one has init=uniform, weights=[1, 1], cap=0.88.
+
+    init: `zeros` or `uniform`, S in the first epoch.
+    weights: w_hard and w_soft, each 0 or more.
+    cap: a row whose largest entry has reached the cap no longer changes, unless its class had no correct sample; or
+        None.
     """
 
     cuda_graph_safe = True
@@ -38,8 +44,8 @@ class OLS(Method):
         k = num_classes
         self.hard, self.soft = weights
         self.cap = cap
-        self.register_buffer("s", torch.zeros(k, k))  # the rows that were gathered; zero where there are none
-        self.register_buffer("uniform", torch.full((k,), init == "uniform"))  # the rows that are 1/K
+        self.register_buffer("s", torch.zeros(k, k))  # means of the previous epoch; zero for a class without one
+        self.register_buffer("uniform", torch.full((k,), init == "uniform"))  # whether a row is 1/K
         self.register_buffer("sums", torch.zeros(k, k))
         self.register_buffer("counts", torch.zeros(k))
 
@@ -51,26 +57,26 @@ class OLS(Method):
     def loss(self, batch: Batch) -> Tensor:
         log_p = F.log_softmax(batch.logits, -1)
         if self.training:
-            self._gather(log_p.detach().exp(), batch.y)
+            self._accumulate(log_p.detach().exp(), batch.y)
         soft = -(F.embedding(batch.y, self.targets.to(log_p.dtype)) * log_p).sum(-1).mean()
         return self.hard * F.nll_loss(log_p, batch.y) + self.soft * soft
 
     def end_epoch(self) -> None:
-        """Turn what the epoch gathered into the next one's targets."""
-        seen = self.counts > 0.5
-        gathered = self.sums / self.counts.clamp_min(1).unsqueeze(-1)
+        """Compute the next epoch's targets from the sums of this epoch."""
+        has_samples = self.counts > 0.5
+        means = self.sums / self.counts.clamp_min(1).unsqueeze(-1)
         if self.cap is not None:
-            frozen = self.targets.amax(-1) >= self.cap
-            gathered = torch.where(frozen.unsqueeze(-1), self.targets, gathered)
-        self.s.copy_(torch.where(seen.unsqueeze(-1), gathered, 0))
-        self.uniform.copy_(~seen)
+            capped = self.targets.amax(-1) >= self.cap
+            means = torch.where(capped.unsqueeze(-1), self.targets, means)
+        self.s.copy_(torch.where(has_samples.unsqueeze(-1), means, 0))
+        self.uniform.copy_(~has_samples)
         self.sums.zero_()
         self.counts.zero_()
 
-    def _gather(self, p: Tensor, y: Tensor) -> None:
-        right = (p.argmax(-1) == y).to(self.sums.dtype)
-        self.sums.index_add_(0, y, p.to(self.sums.dtype) * right.unsqueeze(-1))
-        self.counts.index_add_(0, y, right)
+    def _accumulate(self, p: Tensor, y: Tensor) -> None:
+        correct = (p.argmax(-1) == y).to(self.sums.dtype)
+        self.sums.index_add_(0, y, p.to(self.sums.dtype) * correct.unsqueeze(-1))
+        self.counts.index_add_(0, y, correct)
 
     def q_logits(self) -> Tensor:
         return self.targets.log()

@@ -7,7 +7,7 @@ from lls.methods.base import Batch, Method
 
 
 class OneHot(Method):
-    """H(e_y, p̂) = -log p̂_y (Eq. 1), mean over the batch."""
+    """Cross-entropy H(e_y, p̂) = -log p̂_y (Eq. 1), mean over the batch."""
 
     cuda_graph_safe = True
 

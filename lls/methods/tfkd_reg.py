@@ -13,14 +13,20 @@ CORRECT = 0.99  # the hand-made teacher's probability of the true class
 
 
 class TFKDReg(Method):
-    """(1-a) H(e_y, p̂) + a·m·mean over B·K of q (log q - log p̂), with q = softmax(u/T) of the *probabilities* u: 0.99 on
-    y, the rest spread evenly.
+    """TF-KD_reg: distillation from a hand-made teacher, mean over the batch.
 
-    form: `code` is the official code's: no temperature on the student, a mean over classes as well as samples, and a
-    multiplier m (default: K, which makes the mean over classes a sum; 100 for ResNet-18 on CIFAR-100, officially).
-    `paper` is their Eq. 9: the student is tempered too, and the divergence is summed over classes; m is not in it.
+        u = 0.99 on y, the remaining 0.01 spread evenly;  q = softmax(u/T), a softmax of *probabilities*
+        code:   (1-a) H(e_y, p̂) + a · m · mean over classes of q (log q - log p̂)
+        paper:  (1-a) H(e_y, p̂) + a · KL(q ‖ softmax(z/T))
 
-    In the code's form q takes two values, so this is label smoothing, scaled: with T = 20, a = 0.1, m = K = 100 it is
+    form: `code` is the official code's. It has no temperature on the student, and takes the mean over classes as well
+        as samples. `paper` is Eq. 9 of the TF-KD paper.
+    temperature: T, above 0.
+    a: in [0, 1].
+    multiplier: m, in the code's form only. Default: K, which turns the mean over classes into a sum. The official value
+        for ResNet-18 on CIFAR-100 is 100.
+
+    In the code's form q takes two values, so this is scaled label smoothing: T = 20, a = 0.1, m = K = 100 is
     LS(0.09995).
     """
 
@@ -54,7 +60,7 @@ class TFKDReg(Method):
 
 
 def check_hyperparameters(temperature: float, a: float, multiplier: float | None) -> None:
-    """ValueError for a hyper-parameter of either TF-KD that is out of range."""
+    """Raise ValueError if a hyper-parameter of TF-KD_reg or TF-KD_self is out of range."""
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature={temperature}: must be above 0")
     if not 0 <= a <= 1:

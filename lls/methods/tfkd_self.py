@@ -9,12 +9,17 @@ from lls.methods.tfkd_reg import check_hyperparameters
 
 
 class TFKDSelf(Method):
-    """(1-a) H(e_y, p̂) + a·T²·m·mean over B·K of q (log q - log softmax(z/T)), with q = softmax(z_T/T) of a teacher of
-    the same architecture. As in the official code the divergence is averaged over classes as well as samples; with
-    m = 1 it is the repository's `loss_kd`.
+    """TF-KD_self: distillation from a teacher of the same architecture, mean over the batch.
 
-    teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient. multiplier: m; default K/2,
-    which is the official 50 at K = 100 and gives the divergence the same weight at any other K.
+        (1-a) H(e_y, p̂) + a · T² · m · mean over classes of q (log q - log softmax(z/T)),   q = softmax(z_T/T)
+
+    As in the official code, the divergence is averaged over classes as well as samples. With m = 1 this is its
+    `loss_kd`.
+
+    teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient.
+    temperature: T, above 0.
+    a: in [0, 1].
+    multiplier: m. Default: K/2, which is the official 50 at K = 100 and gives the same weight at any other K.
     """
 
     cuda_graph_safe = True

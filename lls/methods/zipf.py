@@ -8,13 +8,19 @@ from lls.methods.base import Batch, Method
 
 
 class Zipf(Method):
-    """H(e_y, p̂) + λ KL(ζ ‖ softmax over the K-1 other logits), with ζ_c ∝ 1/rank_c of the network's own prediction.
+    """Zipf's label smoothing H(e_y, p̂) + λ KL(ζ ‖ softmax over the K-1 other logits), mean over the batch.
 
-    dense: classes are ranked by votes, the classifier's argmax at every location of the last feature map (`upsample`:
-    `bilinear` doubles the map first, `none`). This needs a head that pools globally; networks whose head is no pooling
-    (LeNet, AlexNet) are ranked by their logits, as with dense=false. The true class is ranked with the others and then
-    left out; classes with equal votes share the better rank ("min" ranking), so all without a vote weigh the same.
-    lam: λ, 0.1 on CIFAR-100 and 1.0 on Tiny-ImageNet. power: of the rank. mask: only samples predicted right count.
+    ζ_c is proportional to 1/rank_c, where classes are ranked by the network's own prediction. The true class is ranked
+    with the others and then left out. Classes with equal votes share the better rank ("min" ranking), so that all
+    classes without a vote weigh the same.
+
+    lam: λ; 0.1 on CIFAR-100 and 1.0 on Tiny-ImageNet.
+    dense: rank classes by votes: the classifier's argmax at every location of the last feature map. This needs a
+        network that pools globally. Networks without pooling (LeNet, AlexNet) are ranked by their logits, as with
+        dense=false.
+    upsample: `bilinear` doubles the feature map first; `none` does not.
+    power: exponent of the rank.
+    mask: whether only correctly classified samples count.
     """
 
     cuda_graph_safe = True
@@ -38,14 +44,14 @@ class Zipf(Method):
 
     def prepare(self, net: nn.Module) -> None:
         if self.dense and net.pooled is not None and net.pooled != 1:
-            raise ValueError("dense=true: ranking by location needs a globally pooled head; add network.pool=global")
+            raise ValueError("dense=true: ranking by location needs a globally pooled head; set network.pool=global")
 
     def loss(self, batch: Batch) -> Tensor:
         return F.cross_entropy(batch.logits, batch.y) + self.lam * self.term(batch.logits, batch.y, self.scores(batch))
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Tensor:
-        """What classes are ranked by, `[B, K]`: votes, or the logits."""
+        """Return what classes are ranked by, `[B, K]`: votes, or the logits."""
         logits, features, net = batch.logits, batch.features, batch.net
         if not self.dense or net is None or net.pooled != 1:
             return logits.detach()
@@ -57,27 +63,29 @@ class Zipf(Method):
         return votes(by_location.argmax(-1), logits)
 
     def term(self, logits: Tensor, y: Tensor, scores: Tensor) -> Tensor:
-        """KL(ζ ‖ softmax of the other logits), a mean over the batch (over the samples predicted right, with mask). The
-        true class gets no gradient from it."""
+        """Return KL(ζ ‖ softmax of the other logits), a mean over the batch (with `mask`, over the correct samples).
+
+        The true class gets no gradient from it.
+        """
         target = F.one_hot(y, logits.shape[1]).bool()
         zeta = ranks(scores).to(logits.dtype).pow(-self.power).masked_fill(target, 0)
         zeta = zeta / zeta.sum(-1, keepdim=True)
         log_p = F.log_softmax(logits.masked_fill(target, -torch.inf), -1)
-        # the true class: 0 times what would be log 0 minus log 0
+        # Masked, because the true class would give 0 · (log 0 - log 0), which is NaN.
         per_sample = (zeta * (zeta.log() - log_p).masked_fill(target, 0)).sum(-1)
         if not self.mask:
             return per_sample.mean()
-        right = (logits.argmax(-1) == y).to(logits.dtype)
-        return (per_sample * right).sum() / right.sum().clamp_min(1)
+        correct = (logits.argmax(-1) == y).to(logits.dtype)
+        return (per_sample * correct).sum() / correct.sum().clamp_min(1)
 
 
 def votes(winners: Tensor, like: Tensor) -> Tensor:
-    """How many of the locations' winners `[B, L]` are each class: `[B, K]`, shaped and typed as `like`."""
+    """Count the locations that each class wins. winners: `[B, L]` class indices. Returns `[B, K]`, typed as `like`."""
     return torch.zeros_like(like).scatter_add_(1, winners, torch.ones_like(winners, dtype=like.dtype))
 
 
 def ranks(scores: Tensor) -> Tensor:
-    """Rank of each class by falling score, 1 + the number of classes with more: `[B, K]` to `[B, K]`."""
+    """Return each class's rank, 1 + the number of classes with a higher score. scores: `[B, K]`. Returns `[B, K]`."""
     ascending = scores.sort(-1).values.contiguous()
     return scores.shape[-1] + 1 - torch.searchsorted(ascending, scores.contiguous(), right=True)
 

@@ -2,11 +2,11 @@
 
 import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from paths import ROOT
 from torch import nn
 
 from lls.methods.base import Batch
@@ -24,7 +24,7 @@ from lls.methods.tfkd_self import TFKDSelf
 from lls.methods.zipf import Zipf, votes
 from lls.qmatrix import QMatrix
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = ROOT / "tests" / "golden"
 INDEX = json.loads((FOLDER / "index.json").read_text())["methods"]
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 ROWS = ("no_fce", "no_rce", "no_pred_em", "no_target_em", "fce_only", "symmetric_ce", "forward_kl", "reverse_kl", "lls")
@@ -47,23 +47,23 @@ def get(file, case, name):
     return torch.from_numpy(arrays(file)[f"{case}.{name}"])
 
 
-def close(ours, theirs):
-    torch.testing.assert_close(ours.detach(), theirs, **EXACT)
+def close(actual, expected):
+    torch.testing.assert_close(actual.detach(), expected, **EXACT)
 
 
-def close_float32(ours, theirs):
-    atol = 2e-5 * max(1.0, theirs.abs().max().item())
-    torch.testing.assert_close(ours.detach(), theirs, rtol=3e-4, atol=atol, check_dtype=False)
+def close_float32(actual, expected):
+    atol = 2e-5 * max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(actual.detach(), expected, rtol=3e-4, atol=atol, check_dtype=False)
 
 
-def loss_and_gradient(method, z, y, **rest):
+def loss_and_gradient(method, z, y, **fields):
     z = z.detach().requires_grad_()
-    loss = method(z, y, **rest)
+    loss = method(z, y, **fields)
     return loss, torch.autograd.grad(loss, z)[0]
 
 
 def logits_of(file, case):
-    """The teacher's logits of a case, as a teacher: whatever the images."""
+    """Return a teacher that gives a case's teacher logits for any images."""
     logits = get(file, case, "teacher_logits")
     return lambda x: logits
 
@@ -87,20 +87,20 @@ FIXED = ("ce", "ls_uniform", "ls_offtarget", "fl3", "flsd53", "tfkd_reg", "tfkd_
 
 
 @pytest.mark.parametrize(("file", "case"), cases(*FIXED))
-def test_methods_that_learn_nothing(file, case):
+def test_methods_without_parameters(file, case):
     z, y = get(file, case, "logits"), get(file, case, "labels")
     method = method_of(file, case, z.shape[1])
     loss, gradient = loss_and_gradient(method, z, y)
     close(loss, get(file, case, "loss"))
     close(gradient, get(file, case, "grad_logits"))
-    if has(file, case, "loss_f32"):  # where the official code's log(softmax) underflowed there is none
+    if has(file, case, "loss_f32"):  # absent if the official code's log(softmax) underflows
         loss, gradient = loss_and_gradient(method, z.float(), y)
         close_float32(loss, get(file, case, "loss_f32"))
         close_float32(gradient, get(file, case, "grad_logits_f32"))
 
 
 @pytest.mark.parametrize(("file", "case"), cases("fl3", "flsd53"))
-def test_the_official_sum(file, case):
+def test_focal_losses_with_the_official_sum(file, case):
     z, y = get(file, case, "logits"), get(file, case, "labels")
     loss, gradient = loss_and_gradient(method_of(file, case, z.shape[1], reduction="sum"), z, y)
     close(loss, get(file, case, "loss_sum"))
@@ -234,5 +234,5 @@ def test_ols_over_three_epochs(file, case):
         close_float32(single.targets, get(file, case, f"S_after_e{epoch}_f32"))
 
 
-def test_every_file_is_used():
+def test_all_golden_files_are_used():
     assert {*FIXED, "lls", "lls_ablation", "lls_st", "lspp_bmvc", "zipf", "ols_cifar", "ols_fine"} == set(INDEX)

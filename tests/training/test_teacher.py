@@ -20,16 +20,16 @@ def run_of(*overrides):
     return Run(compose(overrides))
 
 
-def test_a_teacher_is_the_run_that_one_would_start_by_hand():
+def test_a_teacher_is_the_run_of_its_command_line():
     student = compose(["dataset=cifar100", "network=resnet18", "method=kd", "seed=3", "budget=0.1", "train.lr=0.2",
                        "method.teacher.network=resnet34", "method.teacher.method=lls"])  # fmt: skip
     by_hand = compose(["dataset=cifar100", "network=resnet34", "method=lls", "seed=3", "budget=0.1", "train.lr=0.2"])
     assert identity(teacher_config(student)) == identity(by_hand)
 
 
-def test_a_teachers_own_keys():
-    own = "method.teacher.overrides=['method.alpha=0.3','train.epochs=9']"
-    student = compose(["method=kd", "method.teacher.method=lls", "method.teacher.seed=7", own])
+def test_teacher_overrides_change_the_teacher():
+    overrides = "method.teacher.overrides=['method.alpha=0.3','train.epochs=9']"
+    student = compose(["method=kd", "method.teacher.method=lls", "method.teacher.seed=7", overrides])
     by_hand = compose(["method=lls", "method.alpha=0.3", "train.epochs=9", "seed=7"])
     assert identity(teacher_config(student)) == identity(by_hand)
     assert teacher_config(student).network.name == "lenet"
@@ -43,17 +43,17 @@ def test_a_teachers_own_keys():
         ["network=resnet18", r"network.weights='/my weights/it\'s=one,two.pth'"],
     ],
 )
-def test_a_teacher_of_the_same_architecture_has_all_of_it(keys):
+def test_a_teacher_of_the_same_architecture_has_the_students_network_keys(keys):
     data = "dataset=tinyimagenet"
     student = compose([data, *keys, "method=tfkd_self"])
     assert identity(teacher_config(student)) == identity(compose([data, *keys, "method=onehot"]))
     other = compose([data, *keys, "method=kd", "method.teacher.network=resnet34"])
     assert identity(teacher_config(other)) == identity(compose([data, "network=resnet34", "method=onehot"]))
-    own = compose([data, *keys, "method=kd", "method.teacher.overrides=['network.weights=w.pth']"])
-    assert teacher_config(own).network.weights == "w.pth"
+    changed = compose([data, *keys, "method=kd", "method.teacher.overrides=['network.weights=w.pth']"])
+    assert teacher_config(changed).network.weights == "w.pth"
 
 
-def test_who_needs_whom():
+def test_which_run_is_the_teacher():
     assert teacher_run(run_of("method=lls")) is None
     assert teacher_run(run_of("method=lls_st", "method.q=some.safetensors")) is None
     self_taught = teacher_run(run_of("method=tfkd_self", "network=resnet18"))
@@ -71,14 +71,14 @@ def test_the_teacher_is_trained_once_and_reused(overrides, capsys):
     assert teacher.id == teacher_run(second).id
 
     execute(first)
-    said = capsys.readouterr().out
-    assert f"the teacher is {teacher.id}" in said
-    assert said.count("epoch 2/2") == 2
+    output = capsys.readouterr().out
+    assert f"the teacher is {teacher.id}" in output
+    assert output.count("epoch 2/2") == 2
     weights = (teacher.folder / "last.pt").read_bytes()
     execute(second)
-    said = capsys.readouterr().out
-    assert said.count("epoch 2/2") == 1
-    assert f"already done: top-1 {teacher.result['top1']:.2f} %" in said
+    output = capsys.readouterr().out
+    assert output.count("epoch 2/2") == 1
+    assert f"already done: top-1 {teacher.result['top1']:.2f} %" in output
     assert (teacher.folder / "last.pt").read_bytes() == weights
 
     state = load(first)
@@ -87,7 +87,7 @@ def test_the_teacher_is_trained_once_and_reused(overrides, capsys):
     assert first.result["parameters"] == 61_706
 
 
-def test_the_students_numbers_do_not_depend_on_who_trained_the_teacher(overrides, tmp_path):
+def test_the_students_numbers_do_not_depend_on_when_the_teacher_was_trained(overrides, tmp_path):
     """Trained on the way or long before, and the student with Mixup, which draws random numbers."""
     what = ["method=kd", "augment=mixup", *SHORT]
     apart = run_of(*what, *overrides, f"machine.output={tmp_path}/apart")
@@ -98,7 +98,7 @@ def test_the_students_numbers_do_not_depend_on_who_trained_the_teacher(overrides
     assert results[0]["nll"] == results[1]["nll"]
 
 
-def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
+def test_a_teacher_that_lacks_its_weights_is_trained_again(overrides, capsys):
     student = run_of("method=kd", *SHORT, *overrides)
     teacher = teacher_run(student)
     nll = execute(teacher)["nll"]
@@ -118,7 +118,7 @@ def test_without_its_weights_a_teacher_is_trained_again(overrides, capsys):
     assert capsys.readouterr().out.count("epoch 2/2") == 1
 
 
-def test_the_teacher_answers_in_eval_mode_and_without_gradient(overrides):
+def test_the_teacher_is_in_eval_mode_and_gives_no_gradient(overrides):
     from lls.training.teacher import teacher_inputs
 
     few = ["network=resnet18", "dataset.size=8", "dataset.subset=samples", "train.batch_size=512"]
@@ -128,24 +128,26 @@ def test_the_teacher_answers_in_eval_mode_and_without_gradient(overrides):
     x = torch.randn(4, 1, 8, 8, requires_grad=True)
     logits = teach(x)
     assert not logits.requires_grad
-    assert torch.allclose(teach(x[:1].clone()), logits[:1], atol=1e-4)  # batch statistics would depend on the others
+    assert torch.allclose(
+        teach(x[:1].clone()), logits[:1], atol=1e-4
+    )  # not train mode, with its batch statistics
     assert teach(x) is not logits
-    assert teach(x) is teach(x)  # asked about the same batch twice, it looks once
+    assert teach(x) is teach(x)  # computed once per batch
 
 
-def test_a_teacher_of_other_classes(overrides):
+def test_a_teacher_of_other_classes_is_refused(overrides):
     line = ["method=kd", "dataset.subset=classes", "method.teacher.subset=null", *SHORT, *overrides]
     with pytest.raises(UserError, match=r"knows other classes: 10 \(0, 1, 2 ...\), and not 5 \(0, 1, 2 ...\)"):
         execute(run_of(*line))
 
 
-def test_a_teacher_that_fails(overrides):
+def test_a_teacher_that_diverges_ends_the_student(overrides):
     line = ["method=kd", "method.teacher.overrides=['train.lr=1e38']", *SHORT, *overrides]
     with pytest.raises(UserError, match=r"^method.teacher: \S+ (loss|nll) was \S+ in epoch 1"):
         execute(run_of(*line))
 
 
-def test_a_teacher_whose_weights_are_broken(overrides):
+def test_a_teacher_with_a_broken_checkpoint_is_refused(overrides):
     student = run_of("method=kd", *SHORT, *overrides)
     execute(teacher_run(student))
     (teacher_run(student).folder / "last.pt").write_bytes(b"broken")
@@ -162,7 +164,7 @@ def q_file(path, names):
     return q
 
 
-def test_q_of_a_file_teaches(overrides, tmp_path):
+def test_a_q_file_can_be_the_teacher(overrides, tmp_path):
     q = q_file(tmp_path / "q.safetensors", [str(d) for d in reversed(range(10))])
     student = run_of("method=lls_st", f"method.q={tmp_path}/q.safetensors", *SHORT, *overrides)
     execute(student)
@@ -171,7 +173,7 @@ def test_q_of_a_file_teaches(overrides, tmp_path):
     assert not list(tmp_path.glob("runs/digits-lenet-lls-*"))
 
 
-def test_q_of_all_classes_teaches_a_subset_of_them(overrides, tmp_path):
+def test_a_q_of_all_classes_can_teach_a_subset(overrides, tmp_path):
     q = q_file(tmp_path / "q.safetensors", [str(d) for d in range(10)])
     line = ["method=lls_st", f"method.q={tmp_path}/q.safetensors", "dataset.subset=classes", *SHORT, *overrides]
     student = run_of(*line)
@@ -179,13 +181,13 @@ def test_q_of_all_classes_teaches_a_subset_of_them(overrides, tmp_path):
     assert torch.equal(load(student)["method"]["q"], q.logits[:5, :5])
 
 
-def test_q_of_other_classes(overrides, tmp_path):
+def test_a_q_of_other_classes_is_refused(overrides, tmp_path):
     q_file(tmp_path / "q.safetensors", ["cat", "dog"])
     with pytest.raises(UserError, match=r"this Q is of other classes: 2 \(.*\), and not 0, 1, 2 \.\.\."):
         execute(run_of("method=lls_st", f"method.q={tmp_path}/q.safetensors", *SHORT, *overrides))
 
 
-def test_q_is_a_thing_of_its_own(tmp_path):
+def test_load_q_reads_what_save_q_wrote(tmp_path):
     q = q_file(tmp_path / "q.safetensors", ["a", "b", "c"])
     again = lls.load_q(tmp_path / "q.safetensors")
     assert torch.equal(again.logits, q.logits)
@@ -197,7 +199,7 @@ def test_q_is_a_thing_of_its_own(tmp_path):
         _ = lls.load_p
 
 
-def test_what_git_tracks_of_a_run_is_enough_to_read_it(overrides):
+def test_result_and_confusion_matrix_agree(overrides):
     run = run_of("method=lls", *SHORT, *overrides)
     result = execute(run)
     assert json.loads((run.folder / "result.json").read_text()) == result

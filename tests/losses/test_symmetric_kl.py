@@ -4,11 +4,11 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from paths import ROOT
 from torch import Tensor
 
 from lls.losses.divergences import entropy, kl
@@ -54,21 +54,21 @@ def closed_forms(method: LLS, z: Tensor, y: Tensor) -> dict[str, tuple[Tensor, T
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("row", ["forward_kl", "reverse_kl"])
-def test_gradients_equal_the_closed_forms(alpha, row):
+def test_gradients_equal_the_papers_formulas(alpha, row):
     method, z, y = case(alpha=alpha, scale=1.0, terms=row)
     to_z, to_q = gradients(method(z, y), z, method.q)
-    want_z, want_row = closed_forms(method, z, y)[row]
-    want_q = torch.zeros_like(method.q).index_add_(0, y, want_row)
-    torch.testing.assert_close(to_z, want_z / len(y), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(to_q, want_q / len(y), rtol=1e-9, atol=1e-12)
+    expected_z, expected_rows = closed_forms(method, z, y)[row]
+    expected_q = torch.zeros_like(method.q).index_add_(0, y, expected_rows)
+    torch.testing.assert_close(to_z, expected_z / len(y), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(to_q, expected_q / len(y), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_the_loss_is_the_symmetric_kl(alpha):
     method, z, y = case(alpha=alpha, scale=0.5)
     t = (1 - alpha) * one_hot(y, 7) + alpha * method.q[y].softmax(-1)
-    want = (kl(t.log(), z.log_softmax(-1)) + kl(z.log_softmax(-1), t.log())).mean() / 2
-    torch.testing.assert_close(method(z, y), want, rtol=1e-12, atol=0)
+    expected = (kl(t.log(), z.log_softmax(-1)) + kl(z.log_softmax(-1), t.log())).mean() / 2
+    torch.testing.assert_close(method(z, y), expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_loss_is_the_symmetric_kl(alpha):
         (200, 4.447650566337, 2.265104606268),
     ],
 )
-def test_anchors(k, forward, reverse):
+def test_values_at_zero_logits_and_zero_q(k, forward, reverse):
     """z = 0, Q = 0, alpha = 0.1: numbers that can be worked out by hand."""
     z, y = torch.zeros(3, k, dtype=torch.float64), torch.tensor([0, 1, k - 1])
     values = {row: LLS(k, terms=row).double()(z, y).item() for row in ("forward_kl", "reverse_kl", "lls")}
@@ -88,7 +88,7 @@ def test_anchors(k, forward, reverse):
     )
 
 
-def test_the_first_target_is_label_smoothings():
+def test_the_first_target_is_that_of_label_smoothing():
     """Q = 0: H(t, p̂) is the label-smoothing loss, and so is its gradient."""
     _, z, y = case()
     lls, ls = LLS(7, scale=1.0, terms="fce_only").double()(z, y), LS(7, alpha=0.1)(z, y)
@@ -96,7 +96,7 @@ def test_the_first_target_is_label_smoothings():
     torch.testing.assert_close(gradients(lls, z), gradients(ls, z), rtol=1e-9, atol=1e-12)
 
 
-def test_nothing_to_learn_where_the_prediction_is_the_target():
+def test_loss_and_gradients_are_zero_if_the_prediction_equals_the_target():
     method, _, y = case()
     z = ((1 - 0.1) * one_hot(y, 7) + 0.1 * method.q.detach()[y].softmax(-1)).log().requires_grad_()
     loss = method(z, y)
@@ -104,7 +104,7 @@ def test_nothing_to_learn_where_the_prediction_is_the_target():
     assert all(g.abs().max() < 1e-15 for g in gradients(loss, z, method.q))
 
 
-def test_rows_of_absent_classes_get_exactly_no_gradient():
+def test_rows_of_absent_classes_have_zero_gradient():
     method, z, _ = case(k=7)
     y = torch.tensor([1, 4] * 8)
     (to_q,) = gradients(method(z, y), method.q)
@@ -125,7 +125,7 @@ def test_the_closed_form_is_the_sum_of_the_literal_terms(k, alpha, spread):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12 * spread)
 
 
-def test_the_closed_form_leaves_its_arguments_alone():
+def test_the_closed_form_does_not_change_its_arguments():
     method, z, y = case()
     before = z.detach().clone(), method.q.detach().clone()
     loss = symmetric_kl(z, method.q, y)
@@ -142,13 +142,13 @@ def test_the_closed_form_leaves_its_arguments_alone():
 def test_rows_of_table_4_are_linear_in_the_four_terms(row):
     method, z, y = case(terms=row)
     terms = method.terms(Batch(z, y))
-    want = 0.5 * sum(w * t.mean() for w, t in zip(TERM_WEIGHTS[row], terms, strict=True))
-    torch.testing.assert_close(method(z, y), want)
+    expected = 0.5 * sum(w * t.mean() for w, t in zip(TERM_WEIGHTS[row], terms, strict=True))
+    torch.testing.assert_close(method(z, y), expected)
     by_weights, *_ = case(terms=list(TERM_WEIGHTS[row]))
     assert torch.equal(method(z, y), by_weights(z, y))
 
 
-def test_rows_of_table_4_add_up():
+def test_terms_of_table_4_sum_to_the_loss():
     value = {row: (case(terms=row)[0])(*case()[1:]).item() for row in TERM_WEIGHTS}
     method, z, y = case()
     fce, rce, pred_em, target_em = (0.5 * t.mean().item() for t in method.terms(Batch(z, y)))
@@ -162,7 +162,7 @@ def test_rows_of_table_4_add_up():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("alpha", [1e-4, 0.1, 1.0])
 @pytest.mark.parametrize("row", TERM_WEIGHTS)
-def test_finite_where_probabilities_underflow(alpha, row, dtype):
+def test_loss_and_gradients_are_finite_if_probabilities_underflow(alpha, row, dtype):
     """Logit gaps of 10^4, in the network and in Q, right and wrong."""
     k = 5
     method = LLS(k, alpha=alpha, terms=row).to(dtype)
@@ -174,12 +174,12 @@ def test_finite_where_probabilities_underflow(alpha, row, dtype):
     assert all(torch.isfinite(g).all() for g in gradients(loss, z, method.q) if g is not None)
 
 
-def test_only_differences_of_logits_matter():
+def test_adding_a_constant_to_the_logits_changes_nothing():
     method, z, y = case()
     torch.testing.assert_close(method(z + 100.0, y), method(z, y), rtol=1e-11, atol=0)
 
 
-def test_float32_whatever_the_networks_precision():
+def test_the_loss_is_float32_for_bf16_logits():
     method, z, y = LLS(7), torch.randn(4, 7), torch.tensor([0, 1, 2, 6])
     low = z.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
@@ -188,7 +188,7 @@ def test_float32_whatever_the_networks_precision():
     assert torch.equal(loss, method(low.float(), y))
 
 
-def test_weight_decay_of_q():
+def test_q_weight_decay_can_be_switched_off():
     (on,), (off,) = LLS(3).param_groups(5e-4), LLS(3, q_weight_decay=False).param_groups(5e-4)
     assert (on["weight_decay"], off["weight_decay"]) == (5e-4, 0.0)
     assert OneHot(3).param_groups(5e-4) == []
@@ -199,18 +199,18 @@ def test_weight_decay_of_q():
     [{"alpha": 0}, {"alpha": 1.1}, {"alpha": math.nan}, {"scale": 0}, {"scale": math.inf}, {"terms": "nothing"}]
     + [{"terms": t} for t in ([1, 1, 1], [0, 0, 0, 0], [1, 1, 1, math.nan], [1, 1, 1, "x"], 3)],
 )
-def test_values_out_of_range(keys):
+def test_lls_rejects_values_out_of_range(keys):
     with pytest.raises(ValueError, match=f"^{next(iter(keys))}="):
         LLS(3, **keys)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1])
-def test_label_smoothing_out_of_range(alpha):
+def test_label_smoothing_rejects_values_out_of_range(alpha):
     with pytest.raises(ValueError, match=r"^alpha="):
         LS(3, alpha=alpha)
 
 
-def test_label_smoothing_ends():
+def test_label_smoothing_with_alpha_zero_is_one_hot():
     """alpha = 0 is 1-hot; an off-target share of alpha is the uniform one of alpha K/(K-1)."""
     _, z, y = case()
     assert torch.equal(LS(7, alpha=0.0)(z, y), OneHot(7)(z, y))
@@ -218,13 +218,13 @@ def test_label_smoothing_ends():
     torch.testing.assert_close(LS(7, alpha=0.1 * 7 / 6)(z, y), -(off_target * z.log_softmax(-1)).sum(-1).mean())
 
 
-def test_differentiable_once():
+def test_a_second_derivative_raises():
     method, z, y = case()
-    with pytest.raises(RuntimeError, match="differentiated once"):
+    with pytest.raises(RuntimeError, match="differentiated only once"):
         torch.autograd.grad(method(z, y), z, create_graph=True)
 
 
-def test_the_kernels_for_a_gpu():
+def test_triton_kernels_equal_pytorch_in_the_interpreter():
     """Triton's own interpreter runs them, in a process of its own, since it decides at import what its kernels are."""
     pytest.importorskip("triton")
     code = """
@@ -236,32 +236,32 @@ torch.manual_seed(0)
 for k, alpha, spread in ((7, 1e-4, 1), (7, 0.1, 1000), (7, 1.0, 50), (40, 0.1, 1), (33, 1.0, 1000)):
     z, q, y = spread * torch.randn(6, k), spread * torch.randn(k, k), torch.randint(k, (6,))
     exact = value_and_gradients(z.double(), q.double(), y, alpha)
-    for ours, want in zip(triton_kl.value_and_gradients(z, q, y, alpha), exact, strict=True):
-        torch.testing.assert_close(ours.double(), want, rtol=2e-6, atol=2e-6 * spread)
+    for actual, expected in zip(triton_kl.value_and_gradients(z, q, y, alpha), exact, strict=True):
+        torch.testing.assert_close(actual.double(), expected, rtol=2e-6, atol=2e-6 * spread)
     rows, factor = torch.randn(6, k), torch.tensor(0.3)
-    want = factor * torch.zeros(k, k).index_add_(0, y, rows)
-    torch.testing.assert_close(triton_kl.sum_rows(rows, y, k, factor), want)
+    expected = factor * torch.zeros(k, k).index_add_(0, y, rows)
+    torch.testing.assert_close(triton_kl.sum_rows(rows, y, k, factor), expected)
 """
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("k", [7, 200, 1000])
-def test_the_kernels_on_a_gpu(k):
+def test_triton_kernels_equal_float64_on_a_gpu(k):
     method, z, y = case(k, b=64)
-    want = method(z, y)
-    expected = gradients(want, z, method.q)
-    there = method.float().cuda()
+    loss = method(z, y)
+    expected = (loss, *gradients(loss, z, method.q))
+    method.float().cuda()
     z = z.detach().float().cuda().requires_grad_()
-    loss = there(z, y.cuda())
+    loss = method(z, y.cuda())
     assert loss.grad_fn.fused
-    for ours, exact in zip((loss, *gradients(loss, z, there.q)), (want, *expected), strict=True):
-        torch.testing.assert_close(ours.cpu().double(), exact, rtol=1e-5, atol=1e-8)
+    for actual, exact in zip((loss, *gradients(loss, z, method.q)), expected, strict=True):
+        torch.testing.assert_close(actual.cpu().double(), exact, rtol=1e-5, atol=1e-8)
 
 
-def test_the_kernels_compile_for_an_h100():
+def test_triton_kernels_compile_for_an_h100():
     """To machine code, for which Triton needs no GPU."""
     triton = pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
@@ -270,7 +270,10 @@ def test_the_kernels_compile_for_an_h100():
     from lls.losses import symmetric_kl_triton as triton_kl
 
     kinds = {"y_at": "*i64", "k": "i32", "alpha": "fp32", "odds": "fp32"}
-    for kernel, constants in ((triton_kl._samples, {"BLOCK": 256}), (triton_kl._classes, {"B": 128, "BLOCK": 256})):
+    for kernel, constants in (
+        (triton_kl.sample_kernel, {"BLOCK": 256}),
+        (triton_kl.class_kernel, {"B": 128, "BLOCK": 256}),
+    ):
         signature = {name: "constexpr" if name in constants else kinds.get(name, "*fp32") for name in kernel.arg_names}
         source = ASTSource(
             fn=kernel,
