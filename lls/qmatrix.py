@@ -35,7 +35,7 @@ class QMatrix(NamedTuple):
         if unknown:
             missing = f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
             first = ", ".join(self.classes[:3])
-            raise UserError(f"this Q is of other classes: {len(self.classes)} ({first} ...), and not {missing}")
+            raise UserError(f"this Q has other classes: {len(self.classes)} ({first} ...), not {missing}")
         index = torch.tensor([positions[name] for name in classes])
         return self._replace(logits=self.logits[index][:, index], classes=list(classes))
 

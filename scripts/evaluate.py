@@ -89,7 +89,7 @@ def record(run: Run) -> list[str]:
         try:
             check_written(completed, Result)
         except ValueError as error:
-            reason = f"{error}, and the saved weights do not tell it: nothing is written"
+            reason = f"{error}, and cannot be measured from the saved weights; nothing is written"
             raise UserError(f"{run.folder}/result.json: {reason}") from None
         save_predictions(run.folder / "predictions.npz", logits, y, state["classes"])
     if added:

@@ -121,7 +121,7 @@ def test_the_example_of_a_new_method_trains_with_its_two_files_alone(tmp_path, o
     shutil.copy(ROOT / "train.py", copy)
     for path, text in files.items():
         (copy / path).write_text(text)
-    command = [sys.executable, "train.py", f"method={name}", "budget=0.1", *overrides]
+    command = [sys.executable, "train.py", f"method={name}", "train.epochs=1", *overrides]
     env = {**os.environ, "PYTHONPATH": str(copy)}
     trained = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr

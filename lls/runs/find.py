@@ -47,7 +47,9 @@ def run_in(folder: Path) -> Run:
         run = Run(stored)
     except (YAMLError, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
         reason = one_line(error)
-        raise UserError(f"{folder}/config.yaml is no run's configuration ({reason}): remove the folder") from None
+        raise UserError(
+            f"{folder}/config.yaml is not the configuration of a run ({reason}): remove the folder"
+        ) from None
     run.folder, run.id = folder, folder.name
     return run
 

@@ -68,7 +68,7 @@ def _train(run: Run) -> dict:
         advice = "free some space and repeat the command"
         raise UserError(f"{run.folder}: no space left on the disk; {saved}; {advice}") from None
     except KeyboardInterrupt:
-        saved = f"after epoch {run.epochs_done}, which is kept in {run.folder}"
+        saved = f"after epoch {run.epochs_done}, which is saved in {run.folder}"
         print(f"\nstopped {saved if run.epochs_done else 'before the first epoch ended'}", flush=True)
         raise
     finally:

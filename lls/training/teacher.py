@@ -65,7 +65,7 @@ def _make_logits_function(teacher: Run, classes: list[str], device: torch.device
         raise UserError(f"method.teacher: {teacher.folder}/last.pt can't be read ({error}); {advice}") from None
     if state["classes"] != classes:
         of_teacher, of_student = (f"{len(names)} ({', '.join(names[:3])} ...)" for names in (state["classes"], classes))
-        raise UserError(f"the teacher {teacher.id} knows other classes: {of_teacher}, and not {of_student}")
+        raise UserError(f"the teacher {teacher.id} was trained on other classes: {of_teacher}, not {of_student}")
     dataset = teacher.cfg.dataset
     net = build_network(teacher.cfg.network, len(classes), dataset.channels, dataset.size)
     net.load_state_dict(state["network"])

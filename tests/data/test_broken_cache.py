@@ -20,4 +20,4 @@ def test_images_are_decoded_again_if_a_bit_of_the_cache_has_flipped(tmp_path, ca
     assert torch.equal(again.train_x, images.train_x)
     assert torch.equal(again.test_y, images.test_y)
     assert again.content == images.content
-    assert "is broken (its pixels are not those that were written)" in capsys.readouterr().out
+    assert "is broken (its pixels do not match its checksum)" in capsys.readouterr().out

@@ -78,7 +78,7 @@ def test_stopped_by_a_signal(number, raised, make_run, capsys):
         train_missing([make_run(), run, make_run("seed=1", *LONG[:1])], jobs=1)
     assert number == signal.SIGINT or stopped.value.code == 128 + number
     assert capsys.readouterr().out.splitlines()[-1] == "stopped: 1 of 3 runs are done; repeat the command to continue"
-    assert re.search(r"stopped after epoch \d+, which is kept in", last_lines(log_path(run))[-1])
+    assert re.search(r"stopped after epoch \d+, which is saved in", last_lines(log_path(run))[-1])
     assert len(load(run)["rows"]) >= run.epochs_done >= 2  # the signal may come between a checkpoint and its row
     assert not live_processes(run)
     assert not run.busy

@@ -34,6 +34,6 @@ def test_record_adds_the_numbers_that_a_result_lacks(overrides, run_script):
     write_result(run, partial)
     status, _, error = run_script(*command)
     assert status == 2
-    assert "is missing, and the saved weights do not tell it: nothing is written" in error
+    assert "is missing, and cannot be measured from the saved weights; nothing is written" in error
     assert run.result == partial
     assert not (run.folder / "predictions.npz").exists()

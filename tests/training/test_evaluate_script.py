@@ -18,7 +18,9 @@ def test_a_folder_without_a_runs_configuration_is_named(text, run_script, tmp_pa
     (folder / "config.yaml").write_text(text)
     status, _, error = run_script("runs.py", "--output", tmp_path)
     assert status == 2
-    assert re.fullmatch(rf"error: {folder}/config.yaml is no run's configuration \(.*\): remove the folder\n", error)
+    assert re.fullmatch(
+        rf"error: {folder}/config.yaml is not the configuration of a run \(.*\): remove the folder\n", error
+    )
 
 
 def test_scripts_list_runs_and_measure_them_again(overrides, run_script, tmp_path):

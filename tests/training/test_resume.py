@@ -159,6 +159,6 @@ def test_ctrl_c_on_a_terminal_leaves_a_run_that_the_printed_command_resumes(over
     assert re.search(r"step \d+/110000, [\d,]+ images/s, [\d:]+ left, loss \d\.\d{4}, top-1 \d+\.\d\d %", screen)
     assert "Traceback" not in screen
     run = compose_run("train.epochs=5000", *overrides)
-    epochs_saved = int(re.search(r"stopped after epoch (\d+), which is kept in", screen)[1])
+    epochs_saved = int(re.search(r"stopped after epoch (\d+), which is saved in", screen)[1])
     assert epochs_saved == len(restore(run)["rows"]) >= 2
     assert f"to continue: python train.py train.epochs=5000 {overrides[0]}" in screen
