@@ -119,14 +119,14 @@ class Run:
         return name is None or (self.folder / name).exists()
 
     def has_final(self, name: str | None) -> bool:
-        """Return whether the folder holds this file of the finished run; True for None.
+        """Return whether the run is finished and its folder holds this file; for None, whether it is finished.
 
         A finished run is trained again if a file is lost that a student or a figure needs. If that training was
         interrupted, metrics.jsonl has fewer rows than epochs, and no file counts as final."""
-        if name is None:
-            return True
         result = self.result
-        return result is not None and self.has(name) and self.epochs_done >= result.get("epochs", 0)
+        if name is None or result is None:
+            return result is not None
+        return self.has(name) and self.epochs_done >= result.get("epochs", 0)
 
     def remove_if_empty(self) -> None:
         """Remove the folder if it holds nothing but the lock file."""
