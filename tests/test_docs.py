@@ -1,12 +1,9 @@
 """What README.md and the pages in docs/ promise: their commands, code, links, paths and sizes."""
 
-import os
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -109,23 +106,6 @@ def test_the_python_blocks_of_a_page_run_one_after_another_as_pasted(page, tmp_p
         warnings.simplefilter("ignore")
         for code in code_blocks(page, "python"):
             exec(compile(code, str(page), "exec"), namespace)
-
-
-def test_the_example_of_a_new_method_trains_with_its_two_files_alone(tmp_path, overrides):
-    files = dict(NEW_FILE.findall((ROOT / "docs" / "add-a-method.md").read_text()))
-    (name,) = (Path(path).stem for path in files if path.startswith("lls/methods/"))
-    assert set(files) == {f"lls/methods/{name}.py", f"configs/method/{name}.yaml"}
-    copy = tmp_path / "copy"
-    for folder in ("lls", "configs"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "train.py", copy)
-    for path, text in files.items():
-        (copy / path).write_text(text)
-    command = [sys.executable, "train.py", f"method={name}", "train.epochs=1", *overrides]
-    env = {**os.environ, "PYTHONPATH": str(copy)}
-    trained = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True)
-    assert trained.returncode == 0, trained.stderr
-    assert list(tmp_path.glob(f"runs/digits-lenet-{name}-*/result.json"))
 
 
 @all_pages

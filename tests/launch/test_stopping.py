@@ -18,7 +18,6 @@ from paths import ROOT
 from processes import before_checkpoint, call_when, comparable_result, count_starts, live_processes, wait_until
 
 from lls.config.compose import compose
-from lls.launch import worker
 from lls.launch.local import STOP_SIGNALS, run_locally
 from lls.launch.queue import last_lines, log_path, missing_tasks
 from lls.launch.slots import slots_for
@@ -88,7 +87,9 @@ def test_stopped_by_a_signal(number, raised, make_run, capsys):
 def sleep_after_two_epochs(*arguments):
     """lls.launch.worker.run_task, except that a run sleeps when it has saved two epochs."""
     before_checkpoint(lambda number: number == 3 and time.sleep(600))
-    worker.run_task(*arguments)
+    from lls.launch.worker import run_task  # here: it imports all that a run may need
+
+    run_task(*arguments)
 
 
 def test_a_time_limit_stops_and_the_same_call_resumes(make_run, tmp_path, capsys):
@@ -104,7 +105,9 @@ def test_a_time_limit_stops_and_the_same_call_resumes(make_run, tmp_path, capsys
 def ignore_sigint(*arguments):
     """lls.launch.worker.run_task, except that Ctrl-C has no effect."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker.run_task(*arguments)
+    from lls.launch.worker import run_task  # here: it imports all that a run may need
+
+    run_task(*arguments)
 
 
 def test_a_run_that_does_not_stop_is_killed(make_run):
@@ -167,7 +170,9 @@ def start_after_lock(texts, missing_artifact, log, *arguments):
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         wait_until((log.parent / "locked").exists)
-    worker.run_task(texts, missing_artifact, log, *arguments)
+    from lls.launch.worker import run_task  # here: it imports all that a run may need
+
+    run_task(texts, missing_artifact, log, *arguments)
 
 
 def test_a_run_that_another_process_trains_is_waited_for(make_run):

@@ -15,7 +15,6 @@ from processes import before_checkpoint, comparable_result, count_starts
 
 from lls.config.compose import compose
 from lls.errors import UserError
-from lls.launch import worker
 from lls.launch.local import run_locally
 from lls.launch.queue import log_path
 from lls.launch.start import train_missing
@@ -83,7 +82,9 @@ def fail_by_seed(texts, *arguments):
             torch.zeros(1 << 40)
 
     before_checkpoint(fail)
-    worker.run_task(texts, *arguments)
+    from lls.launch.worker import run_task  # here: it imports all that a run may need
+
+    run_task(texts, *arguments)
 
 
 def test_a_failure_stops_only_the_run_and_its_students(make_run, monkeypatch, capsys):

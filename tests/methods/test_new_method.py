@@ -1,66 +1,62 @@
-"""Adding a method."""
+"""Adding a method: the example of docs/add-a-method.md, in a copy of the code."""
 
 import os
 import shutil
 import subprocess
 import sys
 
+from documents import NEW_FILE
 from paths import ROOT
 
+SCRIPT = """
+import sys
+from lls.config.compose import compose
+from lls.errors import UserError
+from lls.training.build import build_method
 
-def test_a_new_method_needs_two_files_only(tmp_path):
-    """A copy of the tree gets lls/methods/toy.py and configs/method/toy.yaml. No other file changes."""
-    for name in ("lls", "configs", "train.py"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, tmp_path / name)
-    (tmp_path / "configs/method/toy.yaml").write_text("# A toy.\nname: toy\npower: 2.0\n")
-    (tmp_path / "lls/methods/toy.py").write_text(
-        "import torch.nn.functional as F\n"
-        "from lls.methods.base import Batch, Method\n\n\n"
-        "class Toy(Method):\n"
-        "    def __init__(self, num_classes, power=2.0):\n"
-        "        super().__init__()\n"
-        "        if power <= 0:\n"
-        "            raise ValueError(f'power={power}: must be above 0')\n"
-        "        self.power = power\n\n"
-        "    def loss(self, batch: Batch):\n"
-        "        return F.cross_entropy(batch.logits, batch.y) ** self.power\n"
-    )
+for line in sys.argv[1:]:
+    try:
+        build_method(compose(line.split()).method, 10)
+    except UserError as error:
+        print(error)
+"""
 
-    wrong = {
-        "force": "name: toy\nforce: 1\n",
-        "nameless": "power: 2.0\n",
-        "misspelt": "name: tou\n",
-    }
+
+def test_the_example_of_the_documentation_needs_its_two_files_only(tmp_path, overrides):
+    """It trains, and mistakes in its yaml are refused in one line each."""
+    copy = tmp_path / "copy"
+    for folder in ("lls", "configs"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "train.py", copy)
+    files = dict(NEW_FILE.findall((ROOT / "docs" / "add-a-method.md").read_text()))
+    assert set(files) == {"lls/methods/brier.py", "configs/method/brier.yaml"}
+    for path, text in files.items():
+        (copy / path).write_text(text)
     teacher = (ROOT / "configs/method/tfkd_self.yaml").read_text().partition("teacher:")[2]
-    wrong["taught"] = f"name: toy\npower: 2.0\nteacher:{teacher}"
+    wrong = {
+        "unknown_key": "name: brier\nforce: 1\n",
+        "nameless": "scale: 1.0\n",
+        "misspelt": "name: brer\n",
+        "taught": f"name: brier\nscale: 1.0\nteacher:{teacher}",
+    }
     for name, text in wrong.items():
-        (tmp_path / f"configs/method/{name}.yaml").write_text(text)
+        (copy / f"configs/method/{name}.yaml").write_text(text)
 
     def python(*command):
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        environment = {**os.environ, "PYTHONPATH": str(copy)}
         command = [sys.executable, *command]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-        ).stdout
+        return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=120)
 
-    assert "done: top-1" in python(
-        "train.py", "machine.wandb=disabled", "machine.device=cpu", "method=toy", "train.epochs=1"
-    )
-    assert len(list(tmp_path.glob("outputs/runs/digits-lenet-toy-*/result.json"))) == 1
-    script = (
-        "import sys\nfrom lls.config.compose import compose\nfrom lls.errors import UserError\n"
-        "from lls.training.build import build_method\n"
-        "for line in sys.argv[1:]:\n"
-        "    try:\n        build_method(compose(line.split()).method, 10)\n"
-        "    except UserError as error:\n        print(error)\n"
-    )
-    lines = ["method=toy method.power=x", "method=toy method.power=0", *(f"method={name}" for name in wrong)]
-    assert python("-c", script, *lines).splitlines() == [
-        "method.power=x: must be a number, like the default 2.0",
-        "method.power=0: must be above 0",
-        "method.force: lls.methods.toy.Toy takes no such argument; remove the key",
+    trained = python("train.py", "method=brier", "train.epochs=1", *overrides)
+    assert trained.returncode == 0, trained.stderr
+    assert "done: top-1" in trained.stdout
+    assert len(list(tmp_path.glob("runs/digits-lenet-brier-*/result.json"))) == 1
+    lines = ["method=brier method.scale=x", "method=brier method.scale=0", *(f"method={name}" for name in wrong)]
+    assert python("-c", SCRIPT, *lines).stdout.splitlines() == [
+        "method.scale=x: must be a number, like the default 1.0",
+        "method.scale=0: must be above 0",
+        "method.force: lls.methods.brier.Brier takes no such argument; remove the key",
         "method: its yaml in configs/method has no key `name`; add it",
-        "method.name=tou: there is no lls/methods/tou.py",
-        "method.teacher: Toy of lls/methods/toy.py has no set_teacher",
+        "method.name=brer: there is no lls/methods/brer.py",
+        "method.teacher: Brier of lls/methods/brier.py has no set_teacher",
     ]

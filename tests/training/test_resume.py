@@ -74,7 +74,7 @@ def kill_after(row, part, overrides, run):
 @pytest.mark.parametrize("method", ["ls", "lls", "ols", "lls_topn"])
 def test_a_run_that_is_killed_five_times_ends_as_if_it_never_was(method, overrides, tmp_path):
     """With Mixup, which draws from the generator whose state is in the checkpoint."""
-    keys = [f"method={method}", "train.epochs=9", "train.milestones=[5,7]", "augment=mixup"]
+    keys = [f"method={method}", "train.epochs=9", "train.milestones=[5,7]", "augment=mixup", "dataset.subset=samples"]
     keys += ["method.n=4", "method.gather=4"] if method == "lls_topn" else []
     uninterrupted = compose_run(*keys, *overrides[:1], f"machine.output={tmp_path}/uninterrupted", *overrides[2:])
     execute(uninterrupted)

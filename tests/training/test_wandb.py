@@ -19,13 +19,15 @@ def home(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
-def read_wandb(run):
-    """Return the records and the summary that W&B's reader finds in a run's folder, and the folder of the log."""
+def wandb_folder(run):
     (folder,) = (run.folder / "wandb").glob("offline-run-*")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
-    records = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    summary = subprocess.run([*command, "--summary"], capture_output=True, text=True, check=True).stdout
-    return records, json.loads(summary), folder
+    return folder
+
+
+def read_wandb(run, *options):
+    """Return what W&B's reader finds in a run's folder: the records or, with "--summary", the summary."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(wandb_folder(run)), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_two_runs_in_one_process_are_two_wandb_runs_with_separate_rows(home, overrides):
@@ -33,14 +35,14 @@ def test_two_runs_in_one_process_are_two_wandb_runs_with_separate_rows(home, ove
     for run in runs:
         execute(run)
     for run, other in (runs, runs[::-1]):
-        records, summary, folder = read_wandb(run)
+        records, summary = read_wandb(run), json.loads(read_wandb(run, "--summary"))
         assert other.id not in records
         assert summary["run_id"] == run.id
         assert summary["config"]["seed"] == run.cfg.seed
         assert summary["config"]["method"]["alpha"] == 0.1
         for text in ("digits-lenet", "train", *(str(row["loss"])[:12] for row in read_rows(run))):
             assert text in records
-        assert list(folder.glob("files/media/images/q_*.png"))
+        assert list(wandb_folder(run).glob("files/media/images/q_*.png"))
 
 
 def test_a_run_without_wandb_does_not_import_it(overrides, monkeypatch):
@@ -55,7 +57,7 @@ def test_online_without_a_key_is_offline_with_one_line(home, overrides, capsys):
     assert len(lines) == 1
     assert "W&B is offline" in lines[0]
     assert "no API key" in lines[0]
-    assert read_wandb(run)[1]["run_id"] == run.id
+    assert json.loads(read_wandb(run, "--summary"))["run_id"] == run.id
 
 
 def test_without_the_package_a_run_goes_on(overrides, monkeypatch, capsys):
