@@ -81,7 +81,8 @@ def check(arguments: argparse.Namespace) -> int:
     from lls.paper.tables.write import stale
 
     if problems := stale():
-        print(*problems, "git add outputs/runs outputs/timing, then make render", sep="\n", file=sys.stderr)
+        advice = "the tables do not match the results that git tracks; add new results to git, then run: make render"
+        print(*problems, advice, sep="\n", file=sys.stderr)
         return 1
     print("the committed tables match the committed results")
     return 0

@@ -65,16 +65,16 @@ class _SparseKL(torch.autograd.Function):
         h = t * (g - log_p_at) + t - p_at
         h[:, :1] *= learned
         h_others = s * (num_others - sum_log_p + log_p_at.sum(1, keepdim=True)) - 1 + p_at.sum(1, keepdim=True)
-        to_row = log_softmax_backward(torch.cat([h, h_others], 1), log_w, 1, h.dtype)
-        to_z = log_p.add_(1 + entropy + weighted.sum(1, keepdim=True)).mul_(p).sub_(s)
-        to_z.scatter_add_(1, candidates, s - t - weighted)
-        ctx.save_for_backward(to_z, to_row, y)
+        grad_row = log_softmax_backward(torch.cat([h, h_others], 1), log_w, 1, h.dtype)
+        grad_z = log_p.add_(1 + entropy + weighted.sum(1, keepdim=True)).mul_(p).sub_(s)
+        grad_z.scatter_add_(1, candidates, s - t - weighted)
+        ctx.save_for_backward(grad_z, grad_row, y)
         ctx.factor, ctx.num_classes = factor, len(q)
         return loss * factor
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         forbid_double_backward("sparse_symmetric_kl")
-        to_z, to_row, y = ctx.saved_tensors
+        grad_z, grad_row, y = ctx.saved_tensors
         grad = grad * ctx.factor
-        return to_z * grad, sum_rows(to_row * grad, y, ctx.num_classes, -1, False), None, None, None, None
+        return grad_z * grad, sum_rows(grad_row * grad, y, ctx.num_classes, -1, False), None, None, None, None

@@ -49,24 +49,24 @@ class _SymmetricKL(torch.autograd.Function):
         if ctx.triton:
             from lls.losses import symmetric_kl_triton as triton_kl
 
-            loss, to_z, to_q = triton_kl.value_and_gradients(logits, q_logits, y, alpha)
+            loss, minus_grad_z, grad_q = triton_kl.value_and_gradients(logits, q_logits, y, alpha)
         else:
-            loss, to_z, to_q = value_and_gradients(logits, q_logits, y, alpha)
-        ctx.save_for_backward(to_z, to_q, y)
+            loss, minus_grad_z, grad_q = value_and_gradients(logits, q_logits, y, alpha)
+        ctx.save_for_backward(minus_grad_z, grad_q, y)
         return loss * factor
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         forbid_double_backward("symmetric_kl")
-        to_z, to_q, y = ctx.saved_tensors
+        minus_grad_z, grad_q, y = ctx.saved_tensors
         grad = grad * ctx.factor
         if ctx.triton:
             from lls.losses import symmetric_kl_triton as triton_kl
 
-            rows = triton_kl.sum_rows(to_q, y, ctx.num_classes, grad)
+            rows = triton_kl.sum_rows(grad_q, y, ctx.num_classes, grad)
         else:
-            rows = sum_rows(to_q * grad, y, ctx.num_classes, -1, False)
-        return to_z * -grad, rows, None, None, None
+            rows = sum_rows(grad_q * grad, y, ctx.num_classes, -1, False)
+        return minus_grad_z * -grad, rows, None, None, None
 
 
 def forbid_double_backward(name: str) -> None:
@@ -76,9 +76,10 @@ def forbid_double_backward(name: str) -> None:
 
 
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss, minus its gradient to the logits, and its gradient to the rows Q_y, all summed over the batch.
+    """Return three tensors: the loss, the negative of its gradient to the logits, its gradient to the rows Q_y.
 
-    Shapes: scalar, `[B, K]`, `[B, K]`. Written with few operations, because each costs more than its arithmetic.
+    The loss is summed over the batch; the gradients are per sample, `[B, K]`. Written with few operations, because each
+    costs more than its arithmetic.
     """
     at_y, odds = y.unsqueeze(1), (1 - alpha) / alpha
     log_p, log_q = logits.log_softmax(1), q_logits.index_select(0, y).log_softmax(1)

@@ -12,14 +12,14 @@ from torch import Tensor
 def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     """Compute lls.losses.symmetric_kl.value_and_gradients for float32 logits on a GPU."""
     (b, k), logits, q_logits, y = logits.shape, logits.contiguous(), q_logits.contiguous(), y.contiguous()
-    losses, to_z, to_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
+    losses, minus_grad_z, grad_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
     block = triton.next_power_of_2(k)
     sample_kernel[(b,)](
-        *(logits, q_logits, y, losses, to_z, to_q, k, alpha, (1 - alpha) / alpha),
+        *(logits, q_logits, y, losses, minus_grad_z, grad_q, k, alpha, (1 - alpha) / alpha),
         BLOCK=block,
         num_warps=min(16, max(1, block // 256)),
     )
-    return losses.sum(), to_z, to_q
+    return losses.sum(), minus_grad_z, grad_q
 
 
 def sum_rows(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def sum_rows(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tenso
 
 
 @triton.jit
-def sample_kernel(z_at, q_at, y_at, loss_at, to_z_at, to_q_at, k, alpha, odds, BLOCK: tl.constexpr):
+def sample_kernel(z_at, q_at, y_at, loss_at, minus_grad_z_at, grad_q_at, k, alpha, odds, BLOCK: tl.constexpr):
     sample = tl.program_id(0).to(tl.int64)
     y = tl.load(y_at + sample)
     column = tl.arange(0, BLOCK)
@@ -45,8 +45,8 @@ def sample_kernel(z_at, q_at, y_at, loss_at, to_z_at, to_q_at, k, alpha, odds, B
     m, d = tl.where(inside, log_t - log_p, 0.0), t - p
     h = (d + t * m) * tl.where(at_y, share, 1.0)
     tl.store(loss_at + sample, tl.sum(d * m, 0))
-    tl.store(to_z_at + sample * k + column, d + p * (m - tl.sum(p * m, 0)), mask=inside)
-    tl.store(to_q_at + sample * k + column, h - q * tl.sum(h, 0), mask=inside)
+    tl.store(minus_grad_z_at + sample * k + column, d + p * (m - tl.sum(p * m, 0)), mask=inside)
+    tl.store(grad_q_at + sample * k + column, h - q * tl.sum(h, 0), mask=inside)
 
 
 @triton.jit

@@ -4,11 +4,11 @@
         config.yaml      the resolved configuration (git)
         metrics.jsonl    one row per epoch; W&B gets a copy (git)
         result.json      the result; written last, it marks the run as done (git)
-        failed.json      written instead of result.json when a number is not finite any more (git)
+        failed.json      written instead of result.json if a loss or a measure is inf or nan (git)
         q.safetensors    the learned Q, if the method has one; q.png is a heatmap of it (git)
         confusion.csv    counts of test images; rows are true classes, columns predicted classes (git)
         predictions.npz  logits (float16), labels and class names of the test images
-        last.pt          network, method, optimizer, random state and rows after the last epoch
+        last.pt          checkpoint: network, method, random state, rows; the optimizer too until the run is done
 
 git tracks the files marked (git). lls/runs/schema.py lists the keys and units of the JSON files. The eight digits are a
 hash of everything that decides the result, so the same command finds the same folder. This module imports no torch.

@@ -1,4 +1,4 @@
-"""The files of a finished run other than its weights: result, predictions, confusion matrix, Q."""
+"""What a finished run leaves beside its weights: the content of result.json, predictions, confusion matrix, Q."""
 
 import csv
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A table in memory: its cells, with their runs and the paper's numbers, as its yaml file (files.py) declares them."""
+"""A table in memory: its cells, with their runs and the paper's numbers, as its yaml file declares them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

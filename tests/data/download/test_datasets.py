@@ -7,13 +7,13 @@ import pytest
 import torch
 from archives import label_of, write
 
-from lls.config.assemble import options
 from lls.config.compose import compose
+from lls.data.download import published
 from lls.data.loaders import make_loaders
 from lls.data.sources import find_source
 from lls.runs.run import Run
 
-NAMES = sorted(set(options("dataset")) - {"digits", "imagefolder"})
+NAMES = sorted({name.partition("_")[0] for name in published.COUNTS} - {"digits"})
 SMALL_NETWORK = ("network=timm", "network.model=test_resnet", "network.weights=null")
 FASTER = {  # overrides that make a run faster: these tests are about the data
     "cifar100": SMALL_NETWORK,
