@@ -1,5 +1,7 @@
 """RandAugment on batches against torchvision's."""
 
+from functools import cache
+
 import pytest
 import torch
 from pictures import chi_square, pictures
@@ -14,6 +16,11 @@ NAMES = list(RandAugment._AUGMENTATION_SPACE)
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@cache
+def one_operation(name, m):
+    return OneOperation(name, m)
 
 
 class OneOperation(RandAugment):
@@ -37,7 +44,7 @@ def seeds():
 def torchvisions(image, name, m, seed):
     """Return what torchvision's RandAugment makes of one image `[C, H, W]` with one operation."""
     torch.manual_seed(seed)
-    return OneOperation(name, m)(image)
+    return one_operation(name, m)(image)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
