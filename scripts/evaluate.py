@@ -47,8 +47,8 @@ def load_network(run: Run) -> Iterator[SavedNetwork]:
     try:
         state = load(run)
     except FileNotFoundError:
-        advice = "git does not track weights; train the run again in another folder, machine.output=mine"
-        raise UserError(f"{run.folder}/last.pt is not there: {advice}") from None
+        advice = "git does not track weights; train the run with machine.output=mine, then add --output mine"
+        raise UserError(f"{run.folder} has no last.pt: {advice}") from None
     except (OSError, ValueError) as error:
         advice = "remove the folder and train the run again"
         raise UserError(f"{run.folder}/last.pt is broken ({error}): {advice}") from None

@@ -98,7 +98,7 @@ def test_ours_stands_beside_the_paper_for_finished_and_diverged_cells_only():
         return failed if run.cfg.method.name == "ols" else {"top1": 89.0 + run.cfg.seed}
 
     count, _, *table = beside_the_paper(finished, limit=2).splitlines()
-    assert re.fullmatch(r"Full-protocol runs cover 5 of the \d+ accuracies in .* Here are the first 2\.", count)
+    assert re.fullmatch(r"The paper's tables have \d+ accuracies\. 5 of them have .* Here are the first 2\.", count)
     assert table[2:] == [
         "| [3](tables/3.md) | svhn | lenet | onehot | 90.00 ± 1.00 (3/3) | 89.40 ± 0.03 |",
         "| [3](tables/3.md) | svhn | lenet | ls | 90.00 ± 1.00 (3/3) | 89.35 ± 0.09 |",

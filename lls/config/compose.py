@@ -117,7 +117,7 @@ def _unknown_key(key: str, keys: list[str]) -> UserError:
         hint = f"; did you mean {siblings[match[0]]!r}?" if match else f"; {section} has: {', '.join(siblings)}"
     else:
         hint = did_you_mean(key, (*keys, *GROUPS))
-    return UserError(f"no such key: {key}{hint} (the same command with --help lists the keys)")
+    return UserError(f"no such key: {key}{hint} (python train.py --help lists the keys)")
 
 
 def _check_types(cfg: dict, schema: dict, path: str = "") -> None:

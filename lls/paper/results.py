@@ -67,7 +67,7 @@ def beside_the_paper(
                 cells += 1
                 if value.values or value.diverged:
                     lines.append((link, *_comparison(table.cells[key], value)))
-    counted = f"Full-protocol runs cover {len(lines)} of the {cells} accuracies in the paper's tables."
+    counted = f"The paper's tables have {cells} accuracies. {len(lines)} of them have a full-protocol run so far."
     if limit is not None and len(lines) > limit:
         counted += f" Here are the first {limit}."
     return f"{counted}\n\n{_table(columns, lines[:limit])}"

@@ -44,7 +44,7 @@ def test_scripts_list_runs_and_measure_them_again(overrides, run_script, tmp_pat
     assert "last.pt is broken" in run_script("evaluate.py", copied)[2]
     assert (copied / "last.pt").exists()
     (copied / "last.pt").unlink()
-    assert "last.pt is not there: git does not track weights" in run_script("evaluate.py", copied)[2]
+    assert "has no last.pt: git does not track weights" in run_script("evaluate.py", copied)[2]
     for arguments, message in (
         (("nothing",), "no runs in"),
         (("digits",), "2 runs in"),
