@@ -144,7 +144,7 @@ def totals(planned: Sequence[PlannedRun]) -> list[str]:
         f"{f'{diverged} diverged, ' if diverged else ''}{f'{blocked} without a teacher, ' if blocked else ''}"
         f"{partial} partial, {to_do} to do",
         f"time left, one run at a time: {duration(here)} on this machine ({rate.device}, "
-        f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ marks estimates without a finished run like it on such a machine)",
+        f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ marks estimates without a finished run like it on this machine)",
         f"or on one GPU: {gpu / 3600:,.1f} GPU-hours at {cost.PAPER_FLOPS_PER_SECOND / 1e12:g} TFLOP/s, the speed "
         "behind the paper's minutes (Table 9)",
         f"disk space of all runs: {disk / 1e9:,.1f} GB, nearly all of it weights",
