@@ -1,7 +1,7 @@
 """The training loop beside the same network's bare step, and beside the loops of torchvision and timm.
 
 - Images are random numbers of the data set's shape, because their content does not affect the time.
-- Each competitor has a process of its own, as in normal use.
+- Each competitor runs in a separate process, as in normal use.
 - The loop and the bare step configure the memory allocator (lls.device.keep_memory). The other loops do not.
 """
 

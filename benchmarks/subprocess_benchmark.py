@@ -1,4 +1,4 @@
-"""Work in a process of its own: its memory and threads do not affect the other competitors."""
+"""Work in a separate process: its memory and threads do not affect the other competitors."""
 
 import multiprocessing
 from collections.abc import Callable

@@ -61,3 +61,12 @@ def run_script(monkeypatch, capsys):
 def train_py(run_script):
     """Return a function that runs train.py in this process: train_py("seed=1", ...) -> (status, out, err)."""
     return partial(run_script, "train.py")
+
+
+@pytest.fixture
+def wandb_home(monkeypatch, tmp_path):
+    """A home folder without W&B's key, settings and caches."""
+    for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))

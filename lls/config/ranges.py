@@ -59,7 +59,7 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
 }
 
 
-IN_MEMORY_SIDE = 64  # largest image side, in pixels, at which a data set is decoded as a whole and kept in memory
+IN_MEMORY_SIDE = 64  # largest image side, in pixels, up to which a data set is decoded as a whole into memory
 LARGE = ("crop", "resize", "keep_aspect", "resize_first")  # keys of `dataset` for larger images only
 
 

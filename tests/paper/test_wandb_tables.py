@@ -14,16 +14,7 @@ from lls.runs.planned import run_of
 
 
 @pytest.fixture
-def home(monkeypatch, tmp_path):
-    """No key, no settings and no folder of the user's."""
-    for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-
-
-@pytest.fixture
-def fake_wandb(home, monkeypatch):
+def fake_wandb(wandb_home, monkeypatch):
     """A stand-in for the package wandb, which would need the service: fake_wandb(init=...) sets its functions."""
 
     def install(**functions):
@@ -39,7 +30,7 @@ def test_the_wandb_group_of_a_run_is_its_table():
     assert {run.cfg.machine.wandb_group for run in runs_of([renamed])} == {"mine"}
 
 
-def test_tables_are_mirrored(home, tmp_path):
+def test_tables_are_mirrored(wandb_home, tmp_path):
     mirror([load("6"), load("7")], tmp_path, "offline")
     paths = sorted(tmp_path.glob("wandb/offline-run-*/files/media/table/*.json"))
     assert [path.name.partition("_")[0] for path in paths] == ["table-6", "table-7"]
@@ -92,7 +83,7 @@ def test_sync_sends_the_runs_that_wandb_lacks(fake_wandb, run_script, tmp_path):
     assert "2 runs sent; W&B had the other 1" in out
 
 
-def test_sync_without_a_key_is_one_line(home, run_script, tmp_path):
+def test_sync_without_a_key_is_one_line(wandb_home, run_script, tmp_path):
     run = run_of([f"machine.output={tmp_path}"])
     run.write_config()
     (run.folder / "metrics.jsonl").write_text('{"epoch": 1}\n')

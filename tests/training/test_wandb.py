@@ -10,15 +10,6 @@ from results import compose_run, read_rows
 from lls.training.execute import execute
 
 
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    """A home folder without W&B's key, settings and caches."""
-    for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-
-
 def wandb_folder(run):
     (folder,) = (run.folder / "wandb").glob("offline-run-*")
     return folder
@@ -30,7 +21,7 @@ def read_wandb(run, *options):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_two_runs_in_one_process_are_two_wandb_runs_with_separate_rows(home, overrides):
+def test_two_runs_in_one_process_are_two_wandb_runs_with_separate_rows(wandb_home, overrides):
     runs = [compose_run(*overrides, "machine.wandb=offline", "train.epochs=2", f"seed={seed}") for seed in (0, 1)]
     for run in runs:
         execute(run)
@@ -50,7 +41,7 @@ def test_a_run_without_wandb_does_not_import_it(overrides, monkeypatch):
     assert execute(compose_run(*overrides, "train.epochs=1"))["epochs"] == 1
 
 
-def test_online_without_a_key_is_offline_with_one_line(home, overrides, capsys):
+def test_online_without_a_key_is_offline_with_one_line(wandb_home, overrides, capsys):
     run = compose_run(*overrides, "machine.wandb=online", "train.epochs=1")
     assert execute(run)["epochs"] == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if "W&B" in line]
@@ -68,7 +59,7 @@ def test_without_the_package_a_run_goes_on(overrides, monkeypatch, capsys):
     assert capsys.readouterr().out.count("W&B is not used, for this run (") == 1
 
 
-def test_a_run_goes_on_if_wandb_does_not_start(home, overrides, monkeypatch, capsys):
+def test_a_run_goes_on_if_wandb_does_not_start(wandb_home, overrides, monkeypatch, capsys):
     def fail(**_):
         raise RuntimeError("out of order")
 
@@ -78,7 +69,7 @@ def test_a_run_goes_on_if_wandb_does_not_start(home, overrides, monkeypatch, cap
 
 
 @pytest.mark.parametrize("name", ["log", "finish"])
-def test_a_run_goes_on_if_wandb_fails_during_it(name, home, overrides, monkeypatch, capsys):
+def test_a_run_goes_on_if_wandb_fails_during_it(name, wandb_home, overrides, monkeypatch, capsys):
     import wandb
 
     def fail(*_, **__):
