@@ -11,14 +11,16 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from omegaconf import DictConfig
 
 import lls
 from lls.errors import UserError
 from lls.host import processor_name
+
+if TYPE_CHECKING:  # the losses need this module, and are installed without OmegaConf
+    from omegaconf import DictConfig
 
 # Compiling takes about 20 s and saves about 0.5 ms per step of a ResNet-18, so it pays from this number of steps on.
 COMPILE_MIN_STEPS = 40_000
@@ -50,7 +52,7 @@ class ComputeSettings(NamedTuple):
     graph: bool
 
 
-def resolve_compute(cfg: DictConfig, device: torch.device, steps: int = 0) -> ComputeSettings:
+def resolve_compute(cfg: "DictConfig", device: torch.device, steps: int = 0) -> ComputeSettings:
     """Resolve each `auto` of the `machine` section for a device and the number of steps of a run.
 
     - CPU: float32, not compiled. Compiling takes tens of seconds, and no gain was measured on a CPU.

@@ -136,7 +136,10 @@ def test_files_stay_small():
 PRIVATE = {
     "lls/cli.py": {"hydra._internal.utils: _internal", "parser._actions"},
     "lls/networks/models.py": {"super()._make_layer"},
-    "lls/losses/aten_backward.py": {"torch._softmax_backward_data", "torch._log_softmax_backward_data"},
+    "lls/losses/pytorch_internals.py": {
+        *("torch._softmax_backward_data", "torch._log_softmax_backward_data", "torch._assert_async"),
+        *("torch._C", "torch._C._are_functorch_transforms_active"),
+    },
     "lls/data/streaming.py": {"self.loader._iterator", "iterator._shutdown_workers"},
     "lls/training/cuda_graph.py": {"torch._C", "torch._C._cuda_endAllocateToPool", "torch._C._cuda_releasePool"},
 }
@@ -171,6 +174,9 @@ def test_the_private_names_of_other_packages_still_exist():
     assert callable(ResNet._make_layer)
     assert callable(torch._softmax_backward_data)
     assert callable(torch._log_softmax_backward_data)
+    assert callable(torch._assert_async)
+    assert not torch._C._are_functorch_transforms_active()
+    assert torch.func.grad(lambda x: x * torch._C._are_functorch_transforms_active())(torch.ones(())) == 1
     assert callable(torch.ops.aten.embedding_dense_backward.default)
     loader = DataLoader([0], num_workers=1, persistent_workers=True)
     assert loader._iterator is None

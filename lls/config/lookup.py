@@ -26,7 +26,7 @@ def call(make: Callable, group: str, **keys):
 
     Raises UserError for a key that `make` does not take, a required argument without a key, and a ValueError of
     `make`, which names the key as in `alpha=2: must be ...`."""
-    parameters = inspect.signature(make).parameters
+    parameters = _parameters(make)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     function = f"{make.__module__}.{make.__name__}"
     if unknown := [key for key in keys if key not in parameters and not takes_any]:
@@ -38,3 +38,13 @@ def call(make: Callable, group: str, **keys):
         return make(**keys)
     except ValueError as error:
         raise UserError(f"{group}.{error}" if re.match(r"\w+=", str(error)) else str(error)) from None
+
+
+def _parameters(make: Callable) -> dict[str, inspect.Parameter]:
+    """Return the parameters by name. A class that passes **options on to its base class has those of the base class."""
+    parameters = dict(inspect.signature(make).parameters)
+    options = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
+    if options and inspect.isclass(make):
+        del parameters[options[0]]
+        parameters = _parameters(make.__base__) | parameters
+    return parameters

@@ -27,6 +27,14 @@ def kl(log_a: Tensor, log_b: Tensor) -> Tensor:
     return (log_a.exp() * (log_a - log_b)).sum(-1)
 
 
+def symmetric_kl_of(log_a: Tensor, log_b: Tensor) -> Tensor:
+    """Return KL(a ‖ b) + KL(b ‖ a) = Σ_i (a_i - b_i) (log a_i - log b_i).
+
+    No term is negative, so that the sum keeps its digits where a is close to b. Its value is never below 0."""
+    loss = ((log_a.exp() - log_b.exp()) * (log_a - log_b)).sum(-1)
+    return loss - loss.detach().clamp_max(0)  # clamping the loss itself would take its derivatives away
+
+
 def log_mixture(log_q: Tensor, y: Tensor, alpha: float) -> Tensor:
     """Return log t of t = (1-α) e_y + α q (Eq. 4), `[B, K]`.
 

@@ -14,16 +14,18 @@ E = Σ_i p_i M_i = Σ_c p_c g_c - H:
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from lls.losses.aten_backward import log_softmax_backward, sum_rows
+from lls.losses.divergences import symmetric_kl_of
+from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, sum_rows
 from lls.losses.symmetric_kl import forbid_double_backward
 
 
 def sparse_symmetric_kl(
     logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5
 ) -> Tensor:
-    """Return scale · mean over the batch of KL(t ‖ p̂) + KL(p̂ ‖ t), where t = (1-α) e_y + α softmax(q_y).
+    """Return scale · [KL(t ‖ p̂) + KL(p̂ ‖ t)] of each sample, `[B]`, where t = (1-α) e_y + α softmax(q_y).
 
     The softmax covers n candidates and one logit that K-n other classes share evenly.
 
@@ -31,19 +33,50 @@ def sparse_symmetric_kl(
     q: `[K, n+1]` logits. The last one is shared; at 0 it weighs as much as its K-n classes at 0.
     candidates: `[B, n]` classes, the true class first, n < K.
     y: `[B]` class indices.
-    Returns a scalar that can be differentiated once.
+
+    It can be differentiated once in logits and q. Inside torch.compile and the transforms of torch.func it is a
+    composite of differentiable operations, with all derivatives.
     """
-    return _SparseKL.apply(logits, q, candidates, y, alpha, scale / len(y))
+    if inside_transform():
+        log_t = log_target(F.embedding(y, q), candidates, logits.shape[-1], alpha)
+        return scale * symmetric_kl_of(log_t, logits.log_softmax(-1))
+    return _SparseKL.apply(logits, q, candidates, y, alpha, scale)
+
+
+def log_target(rows: Tensor, candidates: Tensor, num_classes: int, alpha: float) -> Tensor:
+    """Return log t of t = (1-α) e_y + α softmax(q_y), `[B, K]`, by differentiable operations.
+
+    rows: `[B, n+1]` logits q_y, or `[B, K]` if n = K. candidates: `[B, n]`, the true class first."""
+    n = candidates.shape[1]
+    log_w = log_shares(rows, num_classes - n)
+    at_candidates = log_w[:, :n] + math.log(alpha)
+    if alpha < 1:
+        # new_full, because new_tensor would synchronise with the GPU
+        at_y = torch.logaddexp(at_candidates[:, :1], log_w.new_full((), math.log1p(-alpha)))
+        at_candidates = torch.cat([at_y, at_candidates[:, 1:]], 1)
+    if n == num_classes:
+        return at_candidates.scatter(1, candidates, at_candidates)
+    elsewhere = log_w[:, n:] + (math.log(alpha) - math.log(num_classes - n))
+    return elsewhere.expand(-1, num_classes).scatter(1, candidates, at_candidates)
+
+
+def log_shares(rows: Tensor, num_others: int) -> Tensor:
+    """Return the log-probabilities of logits `rows`, `[..., n+1]`, whose last column stands for `num_others` classes.
+
+    If `num_others` is 0, all columns are candidates."""
+    log_w = rows.log_softmax(-1)
+    if not num_others:
+        return log_w
+    # Added after a softmax, because log(num_others) would lose its digits in an offset that all logits share.
+    return torch.cat([log_w[..., :-1], log_w[..., -1:] + math.log(num_others)], -1).log_softmax(-1)
 
 
 class _SparseKL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, factor: float) -> Tensor:
+    def forward(ctx, logits: Tensor, q: Tensor, candidates: Tensor, y: Tensor, alpha: float, scale: float) -> Tensor:
         n = candidates.shape[1]
         num_others = logits.shape[1] - n
-        rows = q.index_select(0, y)
-        rows[:, n] += math.log(num_others)
-        log_w = rows.log_softmax(1)
+        log_w = log_shares(q.index_select(0, y), num_others)
         log_t = log_w[:, :n] + math.log(alpha)
         log_s = log_w[:, n:] + (math.log(alpha) - math.log(num_others))
         learned = 1.0
@@ -60,7 +93,7 @@ class _SparseKL(torch.autograd.Function):
         sum_log_p = log_p.sum(1, keepdim=True)
         entropy = -torch.linalg.vecdot(p, log_p).unsqueeze(1)
         weighted = p_at * g
-        loss = ((t * g - weighted - (t - s) * log_p_at).sum(1, keepdim=True) - s * sum_log_p - entropy).sum()
+        losses = (t * g - weighted - (t - s) * log_p_at).sum(1, keepdim=True) - s * sum_log_p - entropy
 
         h = t * (g - log_p_at) + t - p_at
         h[:, :1] *= learned
@@ -69,12 +102,12 @@ class _SparseKL(torch.autograd.Function):
         grad_z = log_p.add_(1 + entropy + weighted.sum(1, keepdim=True)).mul_(p).sub_(s)
         grad_z.scatter_add_(1, candidates, s - t - weighted)
         ctx.save_for_backward(grad_z, grad_row, y)
-        ctx.factor, ctx.num_classes = factor, len(q)
-        return loss * factor
+        ctx.scale, ctx.num_classes = scale, len(q)
+        return losses.squeeze(1).clamp_min_(0).mul_(scale)  # rounding may make a loss near 0 negative
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         forbid_double_backward("sparse_symmetric_kl")
         grad_z, grad_row, y = ctx.saved_tensors
-        grad = grad * ctx.factor
-        return grad_z * grad, sum_rows(grad_row * grad, y, ctx.num_classes, -1, False), None, None, None, None
+        grad = (grad * ctx.scale).unsqueeze(1)
+        return grad_z * grad, sum_rows(grad_row * grad, y, ctx.num_classes), None, None, None, None

@@ -7,7 +7,7 @@ To add a method, write lls/methods/<name>.py with one Method subclass and config
 takes `num_classes` and the other keys of the yaml, and raises ValueError for a value out of range. The keys `teacher`
 and `q` of a yaml with `teacher:` are not passed to the constructor: the teacher arrives by `set_teacher`.
 
-A method works in any training loop:
+A method works in any training loop, with the arguments of torch.nn.functional.cross_entropy:
 
     method = LLS(num_classes=10, alpha=0.1)
     optimizer = SGD([*net.parameters(), *method.parameters()], lr=0.1)
@@ -15,10 +15,13 @@ A method works in any training loop:
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
+
+from lls.losses.inputs import check_inputs, check_labels, check_soft_labels, check_tensor, flatten
+from lls.losses.reduction import REDUCTIONS, reduce
 
 Teacher = Callable[[Tensor], Tensor]
 """A function from images `[B, C, H, W]` to logits `[B, K]`, without gradient. It is not a submodule, so that a
@@ -33,26 +36,79 @@ def no_teacher(x: Tensor) -> Tensor:
     raise RuntimeError(NO_TEACHER)
 
 
+def teacher_logits(teacher: Teacher, batch: "Batch") -> Tensor:
+    """Return the teacher's logits for the images of a batch, `[B, K]`, in the precision of the student's.
+
+    Raises ValueError if they do not have the shape of the student's."""
+    logits = flatten(teacher(batch.x))
+    if logits.shape != batch.logits.shape:
+        shapes = f"{[*logits.shape]} and {[*batch.logits.shape]}"
+        raise ValueError(f"logits of teacher and student have shapes {shapes}: must be the same")
+    return logits.to(batch.logits.dtype)
+
+
 class Batch(NamedTuple):
     """The input of `Method.loss`. `method(logits, y)` sets the first two fields only."""
 
     logits: Tensor  # [B, K] float32 (or float64), before the softmax
-    y: Tensor  # [B] int64 class indices
+    y: Tensor  # [B] int64 class indices, from 0 to K-1
     x: Tensor | None = None  # [B, C, H, W] images as the network saw them
     features: Tensor | None = None  # [B, D, h, w] the last feature map, before pooling
     net: nn.Module | None = None  # the network, for a method that reuses its classifier
+    valid: Tensor | None = None  # [B] bool, False for samples that are not to be counted; None: all count
+
+
+class LossOptions(TypedDict, total=False):
+    """The arguments that all methods share. They mean what they mean in torch.nn.functional.cross_entropy."""
+
+    weight: Tensor | None  # [K], a factor for the samples of each class; None: 1
+    ignore_index: int  # the label of samples that do not count; -100
+    reduction: str  # mean | sum | none; mean
 
 
 class Method(nn.Module):
-    """A loss and the state that it trains or accumulates."""
+    """A loss and the state that it trains or accumulates. It is called as torch.nn.functional.cross_entropy is.
+
+    A subclass defines `losses`. Where a loss has no value per sample, it defines `loss`; such a method takes no
+    `weight`, soft or ignored labels, and only `reduction="mean"`.
+
+    num_classes: K; None accepts logits of any number of classes.
+    weight, ignore_index, reduction: see LossOptions. The mean is that of torch.nn.functional.cross_entropy too: divided
+        by the sum of the samples' weights, and nan if all samples are ignored.
+    Raises ValueError for a weight of another shape or another reduction.
+    """
 
     cuda_graph_safe = False
     """Whether a CUDA graph may replay `loss`. It may if every step of an epoch runs the same operations on tensors of
     the same shapes, never waits for the device, draws nothing on the CPU and changes no Python state."""
 
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction={reduction}: must be one of mean, sum, none")
+        if weight is not None and (not weight.is_floating_point() or tuple(weight.shape) != (num_classes,)):
+            raise ValueError(f"weight={weight}: must be a floating-point tensor of shape [{num_classes}]")
+        self.num_classes, self.ignore_index, self.reduction = num_classes, ignore_index, reduction
+        self.register_buffer("class_weight", weight)
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Return the loss of each sample, `[B]`, differentiable in `batch.logits` and in the parameters."""
+        raise TypeError(f"{type(self).__name__} has no loss per sample, which this call needs: define `losses`")
+
     def loss(self, batch: Batch) -> Tensor:
-        """Return the scalar loss, a mean over the batch, differentiable in `batch.logits` and in the parameters."""
-        raise TypeError(f"{type(self).__name__} has no loss")
+        """Return the scalar loss of a training step: the mean, or the sum, of `losses`."""
+        return reduce(self.losses(batch), self.reduction)
+
+    if TYPE_CHECKING:  # nn.Module declares the result of a call as Any
+
+        def __call__(self, logits: Tensor, y: Tensor, **fields) -> Tensor: ...
 
     def prepare(self, net: nn.Module) -> None:
         """Check or read the network before training. Raises ValueError if the method does not fit the network."""
@@ -82,10 +138,68 @@ class Method(nn.Module):
         return [{"params": parameters, "weight_decay": weight_decay}] if parameters else []
 
     def forward(self, logits: Tensor, y: Tensor, **fields) -> Tensor:
-        """Return the scalar `loss` of a batch.
+        """Return the loss, as torch.nn.functional.cross_entropy does.
 
-        logits: `[B, K]`, computed in float32 whatever their precision (float64 stays float64). y: `[B]` class indices.
+        logits: `[B, K]`, `[B, K, d1, ...]` or `[K]`, of any floating-point type. Computed in float32, float64 in
+            float64, also under autocast.
+        y: class indices of any integer type, in the shape of `logits` without K. Or soft labels, floating point, in the
+            shape of `logits`: the loss is then the sum of label · loss(class) over the classes, as it is for Mixup.
+            This is not the loss of the mixed label: a loss that is not linear in its label, such as KL(p̂ ‖ t) with a
+            learned t for each class, is not defined for a mixture of classes. It takes one evaluation per class that
+            shares a label.
         fields: the other fields of Batch.
+
+        Returns a scalar. With reduction="none", a tensor in the shape of the class indices.
+        Raises TypeError or ValueError for inputs that do not fit (see lls.losses.inputs).
         """
-        with torch.autocast(logits.device.type, enabled=False):
-            return self.loss(Batch(logits if logits.dtype == torch.float64 else logits.float(), y, **fields))
+        check_inputs(logits, y, self.num_classes)
+        for name, parameter in self._parameters.items():
+            check_tensor(name, parameter)
+        device = logits.device.type
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return self._forward(logits, y, fields)
+        return self._forward(logits, y, fields)
+
+    def _forward(self, logits: Tensor, y: Tensor, fields: dict) -> Tensor:
+        z = flatten(logits if logits.dtype == torch.float64 else logits.float())
+        if y.is_floating_point():
+            losses = self._soft_losses(z, flatten(y), fields)
+            return reduce(losses.view(_without_classes(y.shape)), self.reduction)
+        batch = Batch(z, y.flatten().long(), **fields)
+        per_sample = type(self).losses is not Method.losses
+        some_ignored = check_labels(batch.y, z.shape[1], self.ignore_index if per_sample else None)
+        reductions = ("mean", "sum") if per_sample else ("mean",)
+        if not some_ignored and self.class_weight is None and self.reduction in reductions:
+            return self.loss(batch)
+        losses, weights = self._weighted_losses(batch)
+        if self.reduction == "mean":
+            return losses.sum() / weights.sum()
+        return reduce(losses.view(y.shape), self.reduction)
+
+    def _weighted_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return weight · loss and the weight of each sample, `[B]` both. Ignored samples have weight 0."""
+        valid = batch.y != self.ignore_index
+        y = batch.y.where(valid, 0)
+        weights = valid.to(batch.logits.dtype)
+        if self.class_weight is not None:
+            weights = weights * self.class_weight.to(weights.dtype)[y]
+        losses = self.losses(batch._replace(y=y, valid=valid))
+        return losses.where(valid, 0) * weights, weights
+
+    def _soft_losses(self, z: Tensor, soft: Tensor, fields: dict) -> Tensor:
+        """Return the losses `[B]` of logits and soft labels `[B, K]`: Σ_c label_c · weight_c · loss(class c)."""
+        check_soft_labels(soft)
+        soft = soft.to(z.dtype)
+        most = int((soft != 0).sum(1).max()) if len(soft) else 0  # classes that share a label
+        shares, classes = soft.topk(most, 1)
+        total = z.sum(1) * 0
+        for share, y in zip(shares.unbind(1), classes.unbind(1), strict=True):
+            weights = share if self.class_weight is None else share * self.class_weight.to(z.dtype)[y]
+            total = total + self.losses(Batch(z, y, **fields, valid=share > 0)).where(share > 0, 0) * weights
+        return total
+
+
+def _without_classes(shape: torch.Size) -> torch.Size:
+    """Return the shape `[B, d1, ...]` of `[B, K, d1, ...]`."""
+    return shape[:1] + shape[2:] if len(shape) > 1 else shape[:0]

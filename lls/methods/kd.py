@@ -1,14 +1,16 @@
 """Knowledge distillation: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, as the paper's Eq. 6."""
 
+from typing import Unpack
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import cross_entropy
-from lls.methods.base import Batch, Method, Teacher, no_teacher
+from lls.methods.base import Batch, LossOptions, Method, Teacher, no_teacher, teacher_logits
 
 
 class KD(Method):
-    """Knowledge distillation (Eq. 6), mean over the batch: β H(e_y, p̂) + (1-β) H(softmax(z_T/T), softmax(z/T)).
+    """Knowledge distillation (Eq. 6): β H(e_y, p̂) + (1-β) H(softmax(z_T/T), softmax(z/T)).
 
     z_T are the teacher's logits. There is no factor T². The paper uses β = 0 and T = 1.
 
@@ -19,8 +21,15 @@ class KD(Method):
 
     cuda_graph_safe = True
 
-    def __init__(self, num_classes: int, teacher: Teacher = no_teacher, beta: float = 0.0, temperature: float = 1.0):
-        super().__init__()
+    def __init__(
+        self,
+        num_classes: int,
+        teacher: Teacher = no_teacher,
+        beta: float = 0.0,
+        temperature: float = 1.0,
+        **options: Unpack[LossOptions],
+    ):
+        super().__init__(num_classes, **options)
         if not 0 <= beta <= 1:
             raise ValueError(f"beta={beta}: must be at least 0 and at most 1")
         if not 0 < temperature < float("inf"):
@@ -30,7 +39,7 @@ class KD(Method):
     def set_teacher(self, teacher: Teacher) -> None:
         self.teacher = teacher
 
-    def loss(self, batch: Batch) -> Tensor:
-        log_target = F.log_softmax(self.teacher(batch.x).to(batch.logits.dtype) / self.temperature, -1)
-        soft = cross_entropy(log_target, F.log_softmax(batch.logits / self.temperature, -1)).mean()
-        return self.beta * F.cross_entropy(batch.logits, batch.y) + (1 - self.beta) * soft
+    def losses(self, batch: Batch) -> Tensor:
+        log_target = F.log_softmax(teacher_logits(self.teacher, batch) / self.temperature, -1)
+        soft = cross_entropy(log_target, F.log_softmax(batch.logits / self.temperature, -1))
+        return self.beta * F.cross_entropy(batch.logits, batch.y, reduction="none") + (1 - self.beta) * soft

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lls.losses.divergences import cross_entropy, entropy, log_mixture
+from lls.losses.reduction import reduce
 from lls.losses.symmetric_kl import loss_kernel, symmetric_kl
-from lls.methods.base import Batch, Method
+from lls.methods.base import Batch, LossOptions, Method
 
 # Table 4: the weights of H(t, p), H(p, t), -H(p) and -H(t) in each row.
 TERM_WEIGHTS = {
@@ -42,6 +44,7 @@ class LLS(Method):
     scale: 0.5 as in the pseudo-code (Appendix A), or 1 as in Eq. 5.
     terms: a row of Table 4 by name (see TERM_WEIGHTS), or four weights.
     q_weight_decay: whether Q has the network's weight decay.
+    options: weight, ignore_index and reduction, as for every Method.
     Raises ValueError for any other value.
     """
 
@@ -51,11 +54,13 @@ class LLS(Method):
         self,
         num_classes: int,
         alpha: float = 0.1,
+        *,
         scale: float = 0.5,
         terms: str | Sequence[float] = "lls",
         q_weight_decay: bool = True,
+        **options: Unpack[LossOptions],
     ):
-        super().__init__()
+        super().__init__(num_classes, **options)
         if not 0 < alpha <= 1:
             raise ValueError(f"alpha={alpha}: must be above 0 and at most 1 (0 leaves nothing to learn: use onehot)")
         if not 0 < scale < math.inf:
@@ -64,11 +69,17 @@ class LLS(Method):
         self.weights = term_weights(terms)
         self.q = nn.Parameter(torch.zeros(num_classes, num_classes))
 
+    def losses(self, batch: Batch) -> Tensor:
+        return self._loss(batch, "none")
+
     def loss(self, batch: Batch) -> Tensor:
+        return self._loss(batch, self.reduction)  # cheaper than the mean of `losses` in an operation of its own
+
+    def _loss(self, batch: Batch, reduction: str) -> Tensor:
         if self.weights == TERM_WEIGHTS["lls"]:
-            logits = batch.logits
-            return symmetric_kl(logits, self.q.to(logits.dtype), batch.y, self.alpha, self.scale)
-        return self.scale * sum(w * term.mean() for w, term in zip(self.weights, self.terms(batch), strict=True) if w)
+            q = self.q.to(batch.logits.dtype)
+            return symmetric_kl(batch.logits, q, batch.y, self.alpha, self.scale, reduction)
+        return reduce(self.scale * weighted_sum(self.weights, self.terms(batch)), reduction)
 
     def loss_kernel(self, batch: Batch) -> str:
         return loss_kernel(batch.logits) if self.weights == TERM_WEIGHTS["lls"] else "torch"
@@ -78,14 +89,24 @@ class LLS(Method):
         log_p = F.log_softmax(batch.logits, -1)
         # The backward of an embedding adds up rows in a fixed order, so that repeated runs are bit-exact.
         rows = F.embedding(batch.y, self.q.to(log_p.dtype))
-        log_t = log_mixture(F.log_softmax(rows, -1), batch.y, self.alpha)
-        return cross_entropy(log_t, log_p), cross_entropy(log_p, log_t), -entropy(log_p), -entropy(log_t)
+        return four_terms(log_mixture(F.log_softmax(rows, -1), batch.y, self.alpha), log_p)
 
     def q_logits(self) -> Tensor:
         return self.q.detach()
 
     def param_groups(self, weight_decay: float) -> list[dict]:
         return super().param_groups(weight_decay if self.q_weight_decay else 0.0)
+
+
+def four_terms(log_t: Tensor, log_p: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return H(t, p̂), H(p̂, t), -H(p̂), -H(t), `[B]` each. log_t and log_p: log-probabilities `[B, K]`."""
+    return cross_entropy(log_t, log_p), cross_entropy(log_p, log_t), -entropy(log_p), -entropy(log_t)
+
+
+def weighted_sum(weights: Sequence[float], terms: Sequence[Tensor]) -> Tensor:
+    """Return the sum of weight · term, `[B]`. A term with weight 0 is left out, so that it cannot make the sum nan."""
+    chosen = [weight * term for weight, term in zip(weights, terms, strict=True) if weight]
+    return torch.stack(chosen).sum(0)
 
 
 def term_weights(terms: str | Sequence[float]) -> tuple[float, ...]:

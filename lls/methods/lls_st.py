@@ -1,14 +1,16 @@
 """LLS-ST, the substitute teacher: a learned Q takes the place of a teacher network (Section 5.3, Appendix D)."""
 
+from typing import Unpack
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from lls.losses.divergences import cross_entropy, kl, log_mixture
-from lls.methods.base import NO_TEACHER, Batch, Method
+from lls.losses.divergences import cross_entropy, log_mixture, symmetric_kl_of
+from lls.methods.base import NO_TEACHER, Batch, LossOptions, Method
 
 
 class LLSST(Method):
-    """Cross-entropy H(t, p̂) with t = (1-α) e_y + α softmax(Q_y) of a fixed Q, mean over the batch.
+    """Cross-entropy H(t, p̂) with t = (1-α) e_y + α softmax(Q_y) of a fixed Q.
 
     This is Eq. 6 with β = 0, T = 1 and t in place of the teacher's output.
 
@@ -20,14 +22,20 @@ class LLSST(Method):
 
     cuda_graph_safe = True
 
-    def __init__(self, num_classes: int, q: Tensor | None = None, alpha: float = 0.1, objective: str = "ce"):
-        super().__init__()
+    def __init__(
+        self,
+        num_classes: int,
+        q: Tensor | None = None,
+        alpha: float = 0.1,
+        objective: str = "ce",
+        **options: Unpack[LossOptions],
+    ):
+        super().__init__(num_classes, **options)
         if not 0 < alpha <= 1:
             raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
         if objective not in ("ce", "symmetric_kl"):
             raise ValueError(f"objective={objective}: must be one of ce, symmetric_kl")
         self.alpha, self.objective = alpha, objective
-        self.num_classes = num_classes
         self.register_buffer("q", None)
         if q is not None:
             self.set_teacher(q)
@@ -37,12 +45,12 @@ class LLSST(Method):
             raise ValueError(f"the substitute teacher's Q is {list(q.shape)}, not {[self.num_classes] * 2}")
         self.q = q.detach().clone()
 
-    def loss(self, batch: Batch) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         if self.q is None:
             raise RuntimeError(NO_TEACHER)
         log_p = F.log_softmax(batch.logits, -1)
         log_q = F.log_softmax(F.embedding(batch.y, self.q.to(log_p.dtype)), -1)
         log_t = log_mixture(log_q, batch.y, self.alpha)
         if self.objective == "ce":
-            return cross_entropy(log_t, log_p).mean()
-        return (kl(log_t, log_p) + kl(log_p, log_t)).mean() / 2
+            return cross_entropy(log_t, log_p)
+        return symmetric_kl_of(log_t, log_p) / 2

@@ -12,15 +12,15 @@
 """
 
 import math
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lls.losses.divergences import entropy
-from lls.losses.sparse_kl import sparse_symmetric_kl
-from lls.methods.base import Batch, Method
-from lls.methods.lls import TERM_WEIGHTS, term_weights
+from lls.losses.sparse_kl import log_shares, log_target, sparse_symmetric_kl
+from lls.methods.base import Batch, LossOptions, Method
+from lls.methods.lls import TERM_WEIGHTS, four_terms, term_weights, weighted_sum
 
 
 class LLSTopN(Method):
@@ -28,7 +28,7 @@ class LLSTopN(Method):
 
     n: candidates of a class, 1 or more. From K on this is LLS.
     gather: number of epochs whose confusions choose the candidates, 1 or more.
-    alpha, scale, terms, q_weight_decay: as in LLS.
+    alpha, scale, terms, q_weight_decay, options: as in LLS.
 
     Parameter `q`: `[K, n+1]` logits (`[K, K]` if n = K), zero at the start, which is uniform over all K classes.
     """
@@ -42,8 +42,9 @@ class LLSTopN(Method):
         scale: float = 0.5,
         terms: str | list[float] = "lls",
         q_weight_decay: bool = True,
+        **options: Unpack[LossOptions],
     ):
-        super().__init__()
+        super().__init__(num_classes, **options)
         if n < 1:
             raise ValueError(f"n={n}: must be 1 or more")
         if gather < 1:
@@ -67,44 +68,32 @@ class LLSTopN(Method):
     def cuda_graph_safe(self) -> bool:
         return not self.gathering
 
-    def loss(self, batch: Batch) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         if self._closed_form:
             q, candidates = self.q.to(batch.logits.dtype), self.candidates[batch.y].long()
             return sparse_symmetric_kl(batch.logits, q, candidates, batch.y, self.alpha, self.scale)
+        if self.gathering and self.training:
+            self._gather(batch)
+        return self.scale * weighted_sum(self.weights, self.terms(batch))
+
+    def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the four terms of Eq. 5, `[B]` each: H(t, p̂), H(p̂, t), -H(p̂), -H(t)."""
         log_p = F.log_softmax(batch.logits, -1)
-        if self.gathering:
-            if self.training:
-                self.pairs.add(log_p.detach().exp(), batch.y)
-            q = self.q.new_zeros(len(batch.y), self.q.shape[1])  # Q gets no gradient, so that SGD skips it
-        else:
-            q = F.embedding(batch.y, self.q)
-        terms = self.terms(log_p, q.to(log_p.dtype), self.candidates[batch.y].long())
-        return self.scale * sum(w * term.mean() for w, term in zip(self.weights, terms, strict=True) if w)
+        # While it gathers, Q gets no gradient, so that SGD skips it.
+        q = torch.zeros_like(self.q) if self.gathering else self.q
+        rows = F.embedding(batch.y, q)
+        candidates = self.candidates[batch.y].long()
+        return four_terms(log_target(rows.to(log_p.dtype), candidates, self.k, self.alpha), log_p)
 
     @property
     def _closed_form(self) -> bool:
         return bool(self.num_others) and not self.gathering and self.weights == TERM_WEIGHTS["lls"]
 
-    def terms(self, log_p: Tensor, q: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return H(t, p̂), H(p̂, t), -H(p̂), -H(t), `[B]` each. log_p: `[B, K]`; q: rows of Q; candidates: `[B, n]`."""
-        if self.num_others:  # at q = 0 the shared logit weighs as much as its K-N classes
-            q = torch.cat([q[:, :-1], q[:, -1:] + math.log(self.num_others)], -1)
-        log_t = F.log_softmax(q, -1) + math.log(self.alpha)
-        if self.alpha < 1:
-            at_y = torch.logaddexp(log_t[:, :1], log_t.new_full((), math.log1p(-self.alpha)))
-            log_t = torch.cat([at_y, log_t[:, 1:]], -1)
-        log_p_at = log_p.gather(-1, candidates)
-        t, p_at = log_t.exp(), log_p_at.exp()
-        forward = -(t[:, : self.n] * log_p_at).sum(-1)
-        reverse = -(p_at * log_t[:, : self.n]).sum(-1)
-        targets = -(t * log_t).sum(-1)
-        if self.num_others:
-            # Each of the K-N classes has the same share.
-            log_share = log_t[:, -1] - math.log(self.num_others)
-            forward = forward - log_share.exp() * (log_p.sum(-1) - log_p_at.sum(-1))
-            reverse = reverse - log_share * (1 - p_at.sum(-1))
-            targets = targets + t[:, -1] * math.log(self.num_others)
-        return forward, reverse, -entropy(log_p), -targets
+    def _gather(self, batch: Batch) -> None:
+        p, y = batch.logits.detach().softmax(-1), batch.y
+        if batch.valid is not None:
+            p, y = p[batch.valid], y[batch.valid]
+        self.pairs.add(p, y)
 
     def end_epoch(self) -> None:
         """Choose the candidates after the last of the `gather` epochs."""
@@ -117,14 +106,12 @@ class LLSTopN(Method):
             self.pairs.clear()
 
     def q_logits(self) -> Tensor | None:
-        """Return dense `[K, K]` log-probabilities, or None above K = 4,096."""
+        """Return dense `[K, K]` logits (log-probabilities if N < K), or None above K = 4,096."""
         if self.k > 4096:
             return None
-        log_q = self.q.detach().clone()
         if not self.num_others:
-            return log_q.new_zeros(self.k, self.k).scatter(1, self.candidates.long(), log_q)
-        log_q[:, -1] += math.log(self.num_others)
-        log_q = F.log_softmax(log_q, -1)
+            return self.q.detach().scatter(1, self.candidates.long(), self.q.detach())
+        log_q = log_shares(self.q.detach(), self.num_others)
         shares = (log_q[:, -1:] - math.log(self.num_others)).expand(self.k, self.k)
         return shares.scatter(1, self.candidates.long(), log_q[:, :-1])
 

@@ -1,16 +1,18 @@
 """LS++, a later method of the same authors (BMVC 2024, code: s-chh/LSPP). It is not in the paper's tables."""
 
+from typing import Unpack
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lls.methods.base import Batch, Method
+from lls.methods.base import Batch, LossOptions, Method
 
 EPSILON = 1e-6  # inside both logarithms, as in the official code
 
 
 class LSPP(Method):
-    """LS++ loss ½ [-Σ p̂ log(t + ε) - Σ t log(p̂ + ε)] with t = (1-α) e_y + α softmax(C_y), mean over the batch.
+    """LS++ loss ½ [-Σ p̂ log(t + ε) - Σ t log(p̂ + ε)] with t = (1-α) e_y + α softmax(C_y).
 
     p̂ is detached in the first sum and t in the second. The network gets gradient from the forward cross-entropy only,
     and C from the reverse cross-entropy only. C is `[K, K-1]` logits, zero at the start. Its softmax leaves out the
@@ -22,14 +24,16 @@ class LSPP(Method):
 
     cuda_graph_safe = True
 
-    def __init__(self, num_classes: int, alpha: float = 0.1, c_weight_decay: bool = True):
-        super().__init__()
+    def __init__(
+        self, num_classes: int, alpha: float = 0.1, c_weight_decay: bool = True, **options: Unpack[LossOptions]
+    ):
+        super().__init__(num_classes, **options)
         if not 0 < alpha <= 1:
             raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
         self.alpha, self.c_weight_decay = alpha, c_weight_decay
         self.c = nn.Parameter(torch.zeros(num_classes, num_classes - 1))
 
-    def loss(self, batch: Batch) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         p = batch.logits.softmax(-1)
         c = F.embedding(batch.y, self.c.to(p.dtype)).softmax(-1)
         at_y = batch.y.unsqueeze(-1)
@@ -39,7 +43,7 @@ class LSPP(Method):
         t = t.scatter(1, at_y, 1 - self.alpha)
         reverse = -(p.detach() * (t + EPSILON).log()).sum(-1)
         forward = -(t.detach() * (p + EPSILON).log()).sum(-1)
-        return (reverse + forward).mean() / 2
+        return (reverse + forward) / 2
 
     def q_logits(self) -> Tensor:
         k = len(self.c)

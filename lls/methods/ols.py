@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lls.methods.base import Batch, Method
+from lls.methods.base import Batch, LossOptions, Method
 
 
 class OLS(Method):
-    """Online label smoothing w_hard H(e_y, p̂) + w_soft H(S_y, p̂), mean over the batch.
+    """Online label smoothing w_hard H(e_y, p̂) + w_soft H(S_y, p̂).
 
     Row c of S is the mean prediction of the previous epoch over the training samples of class c that were classified
     correctly, in train mode and before their step. A class without such samples has a uniform row.
@@ -33,8 +34,9 @@ class OLS(Method):
         init: str = "zeros",
         weights: Sequence[float] = (0.5, 0.5),
         cap: float | None = None,
+        **options: Unpack[LossOptions],
     ):
-        super().__init__()
+        super().__init__(num_classes, **options)
         if init not in ("zeros", "uniform"):
             raise ValueError(f"init={init}: must be one of zeros, uniform")
         if len(weights) != 2 or not all(isinstance(w, int | float) and 0 <= w < math.inf for w in weights):
@@ -54,12 +56,12 @@ class OLS(Method):
         """S, `[K, K]`: row y is the soft target of class y."""
         return self.s + self.uniform.unsqueeze(-1).to(self.s.dtype) / len(self.s)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         log_p = F.log_softmax(batch.logits, -1)
         if self.training:
-            self._accumulate(log_p.detach().exp(), batch.y)
-        soft = -(F.embedding(batch.y, self.targets.to(log_p.dtype)) * log_p).sum(-1).mean()
-        return self.hard * F.nll_loss(log_p, batch.y) + self.soft * soft
+            self._accumulate(log_p.detach().exp(), batch)
+        soft = -(F.embedding(batch.y, self.targets.to(log_p.dtype)) * log_p).sum(-1)
+        return self.hard * F.nll_loss(log_p, batch.y, reduction="none") + self.soft * soft
 
     def end_epoch(self) -> None:
         """Compute the next epoch's targets from the sums of this epoch."""
@@ -73,10 +75,13 @@ class OLS(Method):
         self.sums.zero_()
         self.counts.zero_()
 
-    def _accumulate(self, p: Tensor, y: Tensor) -> None:
-        correct = (p.argmax(-1) == y).to(self.sums.dtype)
-        self.sums.index_add_(0, y, p.to(self.sums.dtype) * correct.unsqueeze(-1))
-        self.counts.index_add_(0, y, correct)
+    def _accumulate(self, p: Tensor, batch: Batch) -> None:
+        correct = p.argmax(-1) == batch.y
+        if batch.valid is not None:
+            correct = correct & batch.valid
+        correct = correct.to(self.sums.dtype)
+        self.sums.index_add_(0, batch.y, p.to(self.sums.dtype) * correct.unsqueeze(-1))
+        self.counts.index_add_(0, batch.y, correct)
 
     def q_logits(self) -> Tensor:
         return self.targets.log()

@@ -1,19 +1,20 @@
 """TF-KD_reg: Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020."""
 
 import math
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import kl
-from lls.methods.base import Batch, Method
+from lls.methods.base import Batch, LossOptions, Method
 
 CORRECT = 0.99  # the hand-made teacher's probability of the true class
 
 
 class TFKDReg(Method):
-    """TF-KD_reg: distillation from a hand-made teacher, mean over the batch.
+    """TF-KD_reg: distillation from a hand-made teacher.
 
         u = 0.99 on y, the remaining 0.01 spread evenly;  q = softmax(u/T), a softmax of *probabilities*
         code:   (1-a) H(e_y, p̂) + a · m · mean over classes of q (log q - log p̂)
@@ -39,8 +40,9 @@ class TFKDReg(Method):
         a: float = 0.1,
         multiplier: float | None = None,
         form: str = "code",
+        **options: Unpack[LossOptions],
     ):
-        super().__init__()
+        super().__init__(num_classes, **options)
         check_hyperparameters(temperature, a, multiplier)
         if form not in ("code", "paper"):
             raise ValueError(f"form={form}: must be one of code, paper")
@@ -50,12 +52,12 @@ class TFKDReg(Method):
         log_sum = math.log(math.exp(CORRECT / temperature) + (num_classes - 1) * math.exp(wrong / temperature))
         self.log_q_right, self.log_q_wrong = CORRECT / temperature - log_sum, wrong / temperature - log_sum
 
-    def loss(self, batch: Batch) -> Tensor:
+    def losses(self, batch: Batch) -> Tensor:
         log_q = torch.full_like(batch.logits, self.log_q_wrong).scatter(1, batch.y.unsqueeze(-1), self.log_q_right)
-        hard = F.cross_entropy(batch.logits, batch.y)
+        hard = F.cross_entropy(batch.logits, batch.y, reduction="none")
         if self.form == "paper":
-            return (1 - self.a) * hard + self.a * kl(log_q, F.log_softmax(batch.logits / self.temperature, -1)).mean()
-        soft = kl(log_q, F.log_softmax(batch.logits, -1)).mean() / batch.logits.shape[1]
+            return (1 - self.a) * hard + self.a * kl(log_q, F.log_softmax(batch.logits / self.temperature, -1))
+        soft = kl(log_q, F.log_softmax(batch.logits, -1)) / batch.logits.shape[1]
         return (1 - self.a) * hard + self.a * self.multiplier * soft
 
 

@@ -1,15 +1,17 @@
 """TF-KD_self: Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020."""
 
+from typing import Unpack
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import kl
-from lls.methods.base import Batch, Method, Teacher, no_teacher
+from lls.methods.base import Batch, LossOptions, Method, Teacher, no_teacher, teacher_logits
 from lls.methods.tfkd_reg import check_hyperparameters
 
 
 class TFKDSelf(Method):
-    """TF-KD_self: distillation from a teacher of the same architecture, mean over the batch.
+    """TF-KD_self: distillation from a teacher of the same architecture.
 
         (1-a) H(e_y, p̂) + a · T² · m · mean over classes of q (log q - log softmax(z/T)),   q = softmax(z_T/T)
 
@@ -31,8 +33,9 @@ class TFKDSelf(Method):
         temperature: float = 6.0,
         a: float = 0.95,
         multiplier: float | None = None,
+        **options: Unpack[LossOptions],
     ):
-        super().__init__()
+        super().__init__(num_classes, **options)
         check_hyperparameters(temperature, a, multiplier)
         self.teacher, self.temperature, self.a = teacher, temperature, a
         self.multiplier = num_classes / 2 if multiplier is None else multiplier
@@ -40,8 +43,8 @@ class TFKDSelf(Method):
     def set_teacher(self, teacher: Teacher) -> None:
         self.teacher = teacher
 
-    def loss(self, batch: Batch) -> Tensor:
-        log_q = F.log_softmax(self.teacher(batch.x).to(batch.logits.dtype) / self.temperature, -1)
-        soft = kl(log_q, F.log_softmax(batch.logits / self.temperature, -1)).mean() / batch.logits.shape[1]
-        hard = F.cross_entropy(batch.logits, batch.y)
+    def losses(self, batch: Batch) -> Tensor:
+        log_q = F.log_softmax(teacher_logits(self.teacher, batch) / self.temperature, -1)
+        soft = kl(log_q, F.log_softmax(batch.logits / self.temperature, -1)) / batch.logits.shape[1]
+        hard = F.cross_entropy(batch.logits, batch.y, reduction="none")
         return (1 - self.a) * hard + self.a * self.temperature**2 * self.multiplier * soft

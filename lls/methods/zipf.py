@@ -1,14 +1,16 @@
 """Zipf's label smoothing: Liang et al., Efficient One Pass Self-distillation with Zipf's Label Smoothing, ECCV 2022."""
 
+from typing import Unpack
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lls.methods.base import Batch, Method
+from lls.methods.base import Batch, LossOptions, Method
 
 
 class Zipf(Method):
-    """Zipf's label smoothing H(e_y, p̂) + λ KL(ζ ‖ softmax over the K-1 other logits), mean over the batch.
+    """Zipf's label smoothing H(e_y, p̂) + λ KL(ζ ‖ softmax over the K-1 other logits).
 
     ζ_c is proportional to 1/rank_c, where classes are ranked by the network's own prediction. The true class is ranked
     with the others and then left out. Classes with equal votes share the better rank ("min" ranking), so that all
@@ -33,8 +35,9 @@ class Zipf(Method):
         upsample: str = "bilinear",
         power: float = 1.0,
         mask: bool = False,
+        **options: Unpack[LossOptions],
     ):
-        super().__init__()
+        super().__init__(num_classes, **options)
         for name, value in (("lam", lam), ("power", power)):
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name}={value}: must be 0 or more")
@@ -46,8 +49,9 @@ class Zipf(Method):
         if self.dense and net.pooled is not None and net.pooled != 1:
             raise ValueError("dense=true: ranking by location needs a globally pooled head; set network.pool=global")
 
-    def loss(self, batch: Batch) -> Tensor:
-        return F.cross_entropy(batch.logits, batch.y) + self.lam * self.term(batch.logits, batch.y, self.scores(batch))
+    def losses(self, batch: Batch) -> Tensor:
+        hard = F.cross_entropy(batch.logits, batch.y, reduction="none")
+        return hard + self.lam * self.terms(batch.logits, batch.y, self.scores(batch), batch.valid)
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Tensor:
@@ -62,10 +66,11 @@ class Zipf(Method):
             by_location = F.linear(features.flatten(2).transpose(1, 2), *(p.to(logits.dtype) for p in _linear(net)))
         return votes(by_location.argmax(-1), logits)
 
-    def term(self, logits: Tensor, y: Tensor, scores: Tensor) -> Tensor:
-        """Return KL(ζ ‖ softmax of the other logits), a mean over the batch (with `mask`, over the correct samples).
+    def terms(self, logits: Tensor, y: Tensor, scores: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return KL(ζ ‖ softmax of the other logits) of each sample, `[B]`. The true class gets no gradient from it.
 
-        The true class gets no gradient from it.
+        With `mask`, samples that are not classified correctly have 0. The others are scaled up, so that the mean over
+        the `valid` samples is the mean over the correct ones.
         """
         target = F.one_hot(y, logits.shape[1]).bool()
         zeta = ranks(scores).to(logits.dtype).pow(-self.power).masked_fill(target, 0)
@@ -74,9 +79,10 @@ class Zipf(Method):
         # Masked, because the true class would give 0 · (log 0 - log 0), which is NaN.
         per_sample = (zeta * (zeta.log() - log_p).masked_fill(target, 0)).sum(-1)
         if not self.mask:
-            return per_sample.mean()
-        correct = (logits.argmax(-1) == y).to(logits.dtype)
-        return (per_sample * correct).sum() / correct.sum().clamp_min(1)
+            return per_sample
+        valid = torch.ones_like(y, dtype=torch.bool) if valid is None else valid
+        correct = ((logits.argmax(-1) == y) & valid).to(logits.dtype)
+        return per_sample * correct * (valid.sum() / correct.sum().clamp_min(1))
 
 
 def votes(winners: Tensor, like: Tensor) -> Tensor:

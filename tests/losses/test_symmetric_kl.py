@@ -235,12 +235,19 @@ from lls.losses.symmetric_kl import value_and_gradients
 torch.manual_seed(0)
 for k, alpha, spread in ((7, 1e-4, 1), (7, 0.1, 1000), (7, 1.0, 50), (40, 0.1, 1), (33, 1.0, 1000)):
     z, q, y = spread * torch.randn(6, k), spread * torch.randn(k, k), torch.randint(k, (6,))
-    exact = value_and_gradients(z.double(), q.double(), y, alpha)
+    exact = value_and_gradients(z.double(), q.double(), y, alpha, per_sample=True)
     for actual, expected in zip(triton_kl.value_and_gradients(z, q, y, alpha), exact, strict=True):
         torch.testing.assert_close(actual.double(), expected, rtol=2e-6, atol=2e-6 * spread)
-    rows, factor = torch.randn(6, k), torch.tensor(0.3)
-    expected = factor * torch.zeros(k, k).index_add_(0, y, rows)
-    torch.testing.assert_close(triton_kl.sum_rows(rows, y, k, factor), expected)
+    rows = torch.randn(6, k)
+    for factor in (torch.tensor(0.3), torch.rand(6)):
+        expected = torch.zeros(k, k).index_add_(0, y, factor.expand(6)[:, None] * rows)
+        torch.testing.assert_close(triton_kl.sum_rows(rows, y, k, factor), expected)
+    y = torch.tensor([0, k, 1, -1, -100, k - 1])
+    losses, *_ = triton_kl.value_and_gradients(z, q, y, alpha)
+    assert losses.isnan().tolist() == [False, True, False, True, True, False]
+    known = torch.tensor([0, 2, 5])
+    exact, *_ = value_and_gradients(z[known].double(), q.double(), y[known], alpha, per_sample=True)
+    torch.testing.assert_close(losses[known].double(), exact, rtol=2e-6, atol=2e-6 * spread)
 """
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True)
@@ -269,7 +276,8 @@ def test_triton_kernels_compile_for_an_h100():
 
     from lls.losses import symmetric_kl_triton as triton_kl
 
-    kinds = {"y_at": "*i64", "k": "i32", "alpha": "fp32", "odds": "fp32"}
+    kinds = {"y_at": "*i64", "k": "i32", "factor_stride": "i32"}
+    kinds |= dict.fromkeys(("alpha", "hard_share", "log_alpha"), "fp32")
     for kernel, constants in (
         (triton_kl.sample_kernel, {"BLOCK": 256}),
         (triton_kl.class_kernel, {"B": 128, "BLOCK": 256}),

@@ -181,7 +181,7 @@ def test_zipf(file, case):
         single = z.to(dtype).requires_grad_()
         scores = votes(get(file, case, "votes"), single.detach()) if about["dense"] else single.detach()
         method = Zipf(z.shape[1], lam=about.get("lambda_total", 1.0), mask=about.get("loss_mask", False))
-        term = method.term(single, y, scores)
+        term = method.terms(single, y, scores).mean()
         compare(term, get(file, case, f"loss{suffix}"))
         compare(torch.autograd.grad(term, single)[0], get(file, case, f"grad_logits{suffix}"))
     if not about["dense"]:
