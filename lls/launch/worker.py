@@ -24,8 +24,7 @@ from lls.runs.run import deserialize, teacher_run
 from lls.training.execute import execute, execute_teacher
 
 # Packages that a run imports only when it needs them.
-LAZY_IMPORTS = """torchvision.models wandb matplotlib.figure matplotlib.backends.backend_agg
-    scipy.optimize scipy.stats torchmetrics.functional.classification"""
+LAZY_IMPORTS = "torchvision.models wandb matplotlib.figure matplotlib.backends.backend_agg scipy.optimize scipy.stats"
 METHODS = [module.name for module in pkgutil.iter_modules(lls.methods.__path__, "lls.methods.")]
 for name in METHODS:
     import_module(name)

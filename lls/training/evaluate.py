@@ -1,6 +1,5 @@
 """Predict the test images with a network, and compute the measures of an epoch."""
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from lls.device import autocast
 from lls.networks.models import Network
-from lls.training.metrics import ece
+from lls.training.metrics import ece, predict_classes
 
 
 @torch.inference_mode()
@@ -31,16 +30,16 @@ def predict(net: Network, batches: Iterable[tuple[Tensor, Tensor]], precision: s
 def evaluate(net: Network, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "fp32") -> dict[str, float]:
     """Compute the test measures of one epoch.
 
-    - top1: accuracy in per cent
+    - top1: accuracy in per cent; an image with a NaN logit counts as wrong
     - nll: mean of -log p̂_y, in nats
-    - ece: expected calibration error with 15 bins of equal width, a fraction; nan if nll is not finite
+    - ece: expected calibration error with 15 bins of equal width, a fraction; nan if nll is nan
     - confidence: mean of max_j p̂_j, a fraction; nan if nll is nan
     """
     logits, y = predict(net, batches, precision)
-    nll, p = F.cross_entropy(logits, y).item(), logits.softmax(1)
+    p = logits.softmax(1)
     return {
-        "top1": 100 * int((logits.argmax(1) == y).sum()) / len(y),
-        "nll": nll,
-        "ece": ece(p, y) if math.isfinite(nll) else math.nan,
+        "top1": 100 * int((predict_classes(logits) == y).sum()) / len(y),
+        "nll": F.cross_entropy(logits, y).item(),
+        "ece": ece(p, y),
         "confidence": p.amax(1).mean().item(),
     }

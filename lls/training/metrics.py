@@ -15,21 +15,23 @@ def measures(logits: Tensor, y: Tensor, seed: int = 0) -> dict[str, float]:
     - top1, top5: accuracies in per cent
     - nll: mean negative log-likelihood, in nats
     - confidence: mean of max_j p̂_j, a fraction
-    - ece: expected calibration error, a fraction; 15 bins of equal width (Naeini et al., 2015)
+    - ece: expected calibration error, a fraction; 15 bins of equal width (Naeini et al., 2015; Guo et al., 2017)
     - adaptive_ece: the same with 15 bins of equal numbers of images (Nguyen & O'Connor, 2015)
     - brier: Σ_j (p̂_j - e_yj)², mean over images
     - temperature: fitted on one half of the images; `seed` splits the images into halves
     - ece_tempered, ece_untempered: ECE of the other half with its logits divided by the temperature, and without
-    """
+
+    An image with a NaN logit counts as wrong in top1 and top5. The other measures are nan if they include one."""
     logits, y = logits.detach().double().cpu(), y.cpu()
     k = logits.shape[1]
-    p = logits.softmax(-1)
+    p, predicted = logits.softmax(-1), predict_classes(logits)
+    in_top5 = (logits.topk(min(5, k), -1).indices == y[:, None]).any(-1) & (predicted >= 0)
     half = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed)) < len(y) // 2
     temperature = fit_temperature(logits[half], y[half])
     other_logits, other_y = logits[~half], y[~half]
     return {
-        "top1": 100 * (logits.argmax(-1) == y).double().mean().item(),
-        "top5": 100 * (logits.topk(min(5, k), -1).indices == y[:, None]).any(-1).double().mean().item(),
+        "top1": 100 * (predicted == y).double().mean().item(),
+        "top5": 100 * in_top5.double().mean().item(),
         "nll": F.cross_entropy(logits, y).item(),
         "confidence": p.amax(-1).mean().item(),
         "ece": ece(p, y),
@@ -41,30 +43,64 @@ def measures(logits: Tensor, y: Tensor, seed: int = 0) -> dict[str, float]:
     }
 
 
+def predict_classes(logits: Tensor) -> Tensor:
+    """Return the class of the largest logit of each row of `[N, K]`, int64 `[N]`; -1 for a row with a NaN.
+
+    -1 is no class: such a row is predicted wrongly whatever its label. Of equal logits, the first class counts."""
+    return logits.argmax(-1).masked_fill(logits.isnan().any(-1), -1)
+
+
 def ece(p: Tensor, y: Tensor) -> float:
     """Compute the expected calibration error Σ_b (share of images in bin b) · |accuracy_b - mean confidence_b|.
 
-    p: probabilities `[N, K]`; y: labels `[N]`. The 15 bins of equal width are over the confidence max_j p̂_j."""
-    from torchmetrics.functional.classification import multiclass_calibration_error  # Its import takes seconds.
+    p: probabilities `[N, K]` of any float type; y: labels `[N]`. The confidence of an image is max_j p̂_j. Returns a
+    fraction; nan if there are no images or if p has a NaN.
 
-    return multiclass_calibration_error(
-        p, y, p.shape[1], n_bins=CALIBRATION_BINS, norm="l1", validate_args=False
-    ).item()
+    The 15 bins of equal width are those of Guo et al. (2017): bin m is ((m-1)/15, m/15], so a confidence of exactly
+    m/15 belongs to the lower of the two bins. Confidences and edges are float64. float32 confidences are converted, not
+    rounded: 0.2 as float32 is above 3/15.
+
+    This is our own code because torchmetrics computes the bins in float32, and puts a confidence of exactly 1.0 into a
+    sixteenth bin. Its bins also include their lower edge instead of their upper edge."""
+    confidence, correct = _top_predictions(p, y)
+    inner_edges = [m / CALIBRATION_BINS for m in range(1, CALIBRATION_BINS)]
+    bins = torch.bucketize(confidence, torch.tensor(inner_edges, dtype=torch.float64))
+    gaps = torch.bincount(bins, weights=correct - confidence, minlength=CALIBRATION_BINS)
+    return (gaps.abs().sum() / len(y)).item()
 
 
 def adaptive_ece(p: Tensor, y: Tensor) -> float:
     """Compute the calibration error as `ece` does, with 15 bins of equal numbers of images, sorted by confidence.
 
-    If 15 does not divide N, the numbers differ by at most one image."""
-    confidence, predicted = p.max(-1)
-    order = confidence.argsort(stable=True)
-    gap = (predicted == y).to(p.dtype)[order] - confidence[order]
+    If 15 does not divide N, the numbers differ by at most one image, and the first bins have the larger number. If N is
+    below 15, some bins are empty and count nothing.
+
+    Images of equal confidence have no order, but a border between bins can divide them. So each counts with the mean
+    accuracy of all images of its confidence. This shares their correct predictions out evenly between the bins, and
+    the result does not depend on the order of the images."""
+    confidence, correct = _top_predictions(p, y)
+    _, group, sizes = confidence.unique(return_inverse=True, return_counts=True)
+    accuracy = torch.bincount(group, weights=correct) / sizes
+    gap = (accuracy[group] - confidence)[confidence.argsort()]
     return (sum(part.sum().abs() for part in gap.tensor_split(CALIBRATION_BINS)) / len(y)).item()
 
 
+def _top_predictions(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the confidence of each image, and 1 or 0 for a correct or a wrong prediction, both float64 `[N]`.
+
+    They are on the CPU, because MPS has no float64. NaN in a row of p makes its confidence NaN."""
+    confidence, predicted = p.detach().max(-1)
+    return confidence.cpu().double(), (predicted == y).cpu().double()
+
+
 def fit_temperature(logits: Tensor, y: Tensor) -> float:
-    """Return the temperature T in [0.01, 100] that minimises the nll of softmax(logits / T) (Guo et al., 2017)."""
+    """Return the temperature T in [0.01, 100] that minimises the nll of softmax(logits / T) (Guo et al., 2017).
+
+    logits: `[N, K]`; y: labels `[N]`. Returns nan if a logit is NaN."""
     from scipy.optimize import minimize_scalar
+
+    if logits.isnan().any():
+        return math.nan  # The search would end at an arbitrary temperature.
 
     def nll(log_t: float) -> float:
         return F.cross_entropy(logits / math.exp(log_t), y).item()
@@ -73,9 +109,12 @@ def fit_temperature(logits: Tensor, y: Tensor) -> float:
 
 
 def confusion_matrix(logits: Tensor, y: Tensor) -> Tensor:
-    """Return counts, int64 `[K, K]`: one row per true class, one column per predicted class."""
-    k = logits.shape[1]
-    return torch.bincount(y.cpu() * k + logits.argmax(-1).cpu(), minlength=k * k).reshape(k, k)
+    """Return counts, int64 `[K, K]`: one row per true class, one column per predicted class.
+
+    logits: `[N, K]`; y: labels `[N]`. An image with a NaN logit is in no column, so a row can sum to fewer than the
+    images of its class."""
+    k, y, predicted = logits.shape[1], y.cpu(), predict_classes(logits).cpu()
+    return torch.bincount((y * k + predicted)[predicted >= 0], minlength=k * k).reshape(k, k)
 
 
 def q_measures(q_logits: Tensor | None) -> dict[str, float]:
@@ -113,6 +152,8 @@ def matrix_measures(q_logits: Tensor, confusion: Tensor) -> dict[str, float]:
 def group_accuracy(logits: Tensor, y: Tensor, group: Tensor) -> float:
     """Return the per cent of images whose predicted class and true class have the same group.
 
-    logits: `[N, K]`; y: labels `[N]`; group: `[K]`, the group of each class."""
-    group = group.to(logits.device)
-    return 100 * (group[logits.argmax(-1)] == group[y]).float().mean().item()
+    logits: `[N, K]`; y: labels `[N]`; group: `[K]`, the group of each class. An image with a NaN logit counts as
+    wrong."""
+    group, predicted = group.to(logits.device), predict_classes(logits)
+    same = (group[predicted] == group[y]) & (predicted >= 0)  # Index -1 would be the last class.
+    return 100 * same.float().mean().item()

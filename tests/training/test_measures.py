@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from lls.data.superclasses import CIFAR100, superclasses
+from lls.training.evaluate import evaluate
 from lls.training.metrics import (
-    adaptive_ece,
     confusion_matrix,
-    ece,
     fit_temperature,
     group_accuracy,
     matrix_measures,
     measures,
+    predict_classes,
 )
 
 
@@ -22,33 +22,6 @@ def predictions(n=4000, k=10, scale=2.0, seed=0):
     g = torch.Generator().manual_seed(seed)
     z = scale * torch.randn(n, k, generator=g, dtype=torch.float64)
     return z, torch.multinomial(z.softmax(-1), 1, generator=g).squeeze(1)
-
-
-def calibration_error(p, y, bins):
-    """Σ share |accuracy - confidence| over bins, which are tensors of image indices."""
-    confidence, predicted = p.max(-1)
-    correct = (predicted == y).double()
-    return sum(len(b) / len(y) * abs(correct[b].mean() - confidence[b].mean()) for b in bins if len(b)).item()
-
-
-def test_ece_has_fifteen_bins_of_equal_width():
-    from torchmetrics.functional.classification import multiclass_calibration_error  # Its import takes seconds.
-
-    z, y = predictions()
-    p = z.softmax(-1)
-    bin_index = (p.amax(-1) * 15).ceil().clamp(1, 15) - 1
-    assert ece(p, y) == pytest.approx(
-        calibration_error(p, y, [(bin_index == i).nonzero()[:, 0] for i in range(15)]), abs=1e-7
-    )
-    assert ece(p, y) == multiclass_calibration_error(p, y, num_classes=10, n_bins=15, norm="l1").item()
-
-
-def test_adaptive_ece_has_fifteen_bins_of_equal_numbers_of_images():
-    z, y = predictions(n=1000)
-    p = z.softmax(-1)
-    bins = p.amax(-1).argsort(stable=True).tensor_split(15)
-    assert {len(b) for b in bins} == {66, 67}
-    assert adaptive_ece(p, y) == pytest.approx(calibration_error(p, y, bins), abs=1e-12)
 
 
 def test_measures_of_calibrated_predictions():
@@ -93,6 +66,41 @@ def test_measures_of_few_classes_and_perfect_predictions():
 def test_confusion_matrix_has_true_classes_as_rows():
     logits = torch.eye(3)[[0, 1, 1, 2, 0]]
     assert confusion_matrix(logits, torch.tensor([0, 1, 2, 2, 2])).tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
+
+
+# Rows with a NaN in the first, in another or in each class. Only the fourth row, of class 2, is a prediction.
+WITH_NAN = torch.tensor([[math.nan, 0, 1], [0, 1, math.nan], [math.nan] * 3, [0, 1, 2]])
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_logits_with_nan_are_no_class_and_wrong_whatever_the_label(label):
+    y = torch.tensor([label, label, label, 2])
+    assert predict_classes(WITH_NAN).tolist() == [-1, -1, -1, 2]
+    measured = measures(WITH_NAN, y)
+    assert (measured["top1"], measured["top5"]) == (25, 25)
+    assert all(math.isnan(measured[key]) for key in ("nll", "confidence", "ece", "adaptive_ece", "brier"))
+    assert group_accuracy(WITH_NAN, y, torch.tensor([0, 0, 0])) == 25
+    confusion = torch.zeros(3, 3, dtype=torch.int64)
+    confusion[2, 2] = 1
+    assert torch.equal(confusion_matrix(WITH_NAN, y), confusion)
+
+
+def test_an_epoch_counts_logits_with_nan_as_wrong():
+    net = torch.nn.Identity()
+    net.forward = lambda x: (x, x)
+    y = torch.tensor([0, 2, 0, 2])
+    measured = evaluate(net, [(WITH_NAN[:2], y[:2]), (WITH_NAN[2:], y[2:])])
+    assert measured["top1"] == 25
+    assert all(math.isnan(measured[key]) for key in ("nll", "ece", "confidence"))
+
+
+def test_the_first_of_equal_logits_is_the_predicted_class():
+    logits = torch.tensor([[1.0, 2, 2], [0, 0, 0], [-math.inf, -math.inf, math.inf]])
+    assert predict_classes(logits).tolist() == [1, 0, 2]
+
+
+def test_the_temperature_of_logits_with_nan_is_nan():
+    assert math.isnan(fit_temperature(WITH_NAN.double(), torch.tensor([0, 0, 0, 2])))
 
 
 def test_measures_of_a_learned_matrix():

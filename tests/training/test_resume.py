@@ -29,7 +29,7 @@ from lls.training.execute import execute
 
 # Children of the server find torch imported, and none of this process's threads. An optimizer imports torch._dynamo.
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(["lls.training.loop", "torch._dynamo", "torchmetrics.functional.classification"])
+server.set_forkserver_preload(["lls.training.loop", "torch._dynamo"])
 
 
 def outputs(run):
