@@ -1,6 +1,18 @@
-"""Random logits and labels for tests of losses."""
+"""Random logits and labels for tests of losses, and all methods."""
+
+from functools import cache
 
 import torch
+from omegaconf import OmegaConf
+
+from lls.config.assemble import options
+from lls.config.compose import compose
+from lls.methods.base import Method
+from lls.training.build import build_method
+
+# One option per method, without those that only have other values of the same keys.
+METHODS = [name for name in options("method") if name.count("_") < 2 and name not in ("ols_fine", "lls_topn")]
+METHODS.append("lls_topn method.n=3")  # n below K: else it is LLS
 
 
 def case(k=7, b=16, seed=0, spread=2.0):
@@ -12,3 +24,28 @@ def case(k=7, b=16, seed=0, spread=2.0):
 
 def gradient(loss, z):
     return torch.autograd.grad(loss, z)[0]
+
+
+@cache
+def _yaml(line):
+    return compose(f"method={line}".split()).method
+
+
+def make_method(line: str, k: int, **arguments) -> Method:
+    """Build a method of configs/method, such as `lls method.terms=no_rce`, in eval mode and float64.
+
+    Its parameters are random. A teacher is a random Q, or a network that returns the images themselves. lls_topn has
+    chosen its candidates. arguments: those that all methods share, such as reduction."""
+    cfg = _yaml(line)
+    keys = {name: value for name, value in OmegaConf.to_container(cfg).items() if name not in ("name", "teacher", "q")}
+    method = type(build_method(cfg, k))(k, **keys | arguments)
+    g = torch.Generator().manual_seed(1)
+    if "teacher" in cfg:
+        method.set_teacher(torch.randn(k, k, generator=g) if "q" in cfg else lambda x: x)
+    if cfg.name == "lls_topn":
+        method.end_epoch()
+    for parameter in method.parameters():
+        parameter.data.normal_(generator=g)
+    if cfg.name == "ols":
+        method.s.copy_(torch.randn(k, k, generator=g).softmax(-1))
+    return method.double().eval()

@@ -72,7 +72,7 @@ class Zipf(Method):
         With `mask`, samples that are not classified correctly have 0. The others are scaled up, so that the mean over
         the `valid` samples is the mean over the correct ones.
         """
-        target = F.one_hot(y, logits.shape[1]).bool()
+        target = torch.zeros_like(logits, dtype=torch.bool).scatter(1, y.unsqueeze(1), True)
         zeta = ranks(scores).to(logits.dtype).pow(-self.power).masked_fill(target, 0)
         zeta = zeta / zeta.sum(-1, keepdim=True)
         log_p = F.log_softmax(logits.masked_fill(target, -torch.inf), -1)

@@ -41,6 +41,8 @@ def build_method(cfg: DictConfig, num_classes: int) -> Method:
             raise
         raise UserError(f"method.name={name}: there is no lls/methods/{name}.py") from None
     method = call(_method_class(module), "method", num_classes=num_classes, **keys)
+    if method.reduction == "none":
+        raise UserError("method.reduction=none: training needs a loss of one number; use mean or sum")
     if has_teacher and type(method).set_teacher is Method.set_teacher:
         raise UserError(f"method.teacher: {type(method).__name__} of lls/methods/{name}.py has no set_teacher")
     return method
