@@ -23,16 +23,23 @@ def entropy(log_a: Tensor) -> Tensor:
 
 
 def kl(log_a: Tensor, log_b: Tensor) -> Tensor:
-    """Return KL(a ‖ b) = H(a, b) - H(a)."""
-    return (log_a.exp() * (log_a - log_b)).sum(-1)
+    """Return KL(a ‖ b) = Σ_i a_i (log a_i - log b_i) - a_i + b_i. Both a and b sum to 1.
+
+    No term is negative, so that the sum keeps its digits where a is close to b. Its value is never below 0."""
+    a = log_a.exp()
+    return _not_negative((a * (log_a - log_b) - a + log_b.exp()).sum(-1))
 
 
 def symmetric_kl_of(log_a: Tensor, log_b: Tensor) -> Tensor:
     """Return KL(a ‖ b) + KL(b ‖ a) = Σ_i (a_i - b_i) (log a_i - log b_i).
 
     No term is negative, so that the sum keeps its digits where a is close to b. Its value is never below 0."""
-    loss = ((log_a.exp() - log_b.exp()) * (log_a - log_b)).sum(-1)
-    return loss - loss.detach().clamp_max(0)  # clamping the loss itself would take its derivatives away
+    return _not_negative(((log_a.exp() - log_b.exp()) * (log_a - log_b)).sum(-1))
+
+
+def _not_negative(loss: Tensor) -> Tensor:
+    """Set what rounding made negative to 0, and leave the derivatives as they are, unlike a clamp."""
+    return loss - loss.detach().clamp_max(0)
 
 
 def log_mixture(log_q: Tensor, y: Tensor, alpha: float) -> Tensor:

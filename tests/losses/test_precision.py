@@ -20,8 +20,8 @@ def near_target(k, distance):
 @pytest.mark.parametrize("distance", [0, 1e-7, 1e-5, 1e-3, 0.1])
 @pytest.mark.parametrize("k", [10, 100, 1000])
 def test_the_loss_is_exact_and_not_negative_where_prediction_and_target_are_close(k, distance):
-    """Its square root, a distance, is right to 5e-7. A sum of four entropies would be wrong by 1e-7 itself, whose root is
-    3e-4, and as often negative as positive."""
+    """Its square root, a distance, is right to 5e-7. A sum of four entropies would be wrong by about 1e-7, and often
+    negative."""
     z, q, y = near_target(k, distance)
     exact = symmetric_kl(z.double(), q.double(), y, reduction="none").float()
     composite = vmap(lambda z, y: symmetric_kl(z[None], q, y[None]))(z, y)
