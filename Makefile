@@ -83,9 +83,9 @@ report: .venv/ready ## write a page with all results: outputs/report.html
 bench: .venv/ready ## run the benchmarks; needs an idle machine; ARGS="loops losses startup images runs"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lint: .venv/ready ## check style, formatting and the direction of imports
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
+lint: .venv/ready ## check style, formatting, the direction of imports, and the types of the public API
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache && $(BIN)/mypy
 
 clean: ## remove .venv and caches; data and outputs are not removed
-	rm -rf .venv .pytest_cache .ruff_cache lls.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build lls.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

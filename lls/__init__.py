@@ -10,7 +10,7 @@ In other people's code:
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # __getattr__ does the same when a name is used
+if TYPE_CHECKING:  # __getattr__, at the end of this file, does the same when a name is used
     from lls.methods.base import Method as Method
     from lls.methods.check_q import check_q as check_q
     from lls.methods.flsd import FLSD as FLSD
@@ -54,8 +54,10 @@ _MODULES = {
 __all__ = [*_MODULES]
 
 
-def __getattr__(name: str):
-    """Import a public name when it is first used. It needs PyTorch, whose import takes seconds."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'lls' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+if not TYPE_CHECKING:  # a type checker would take any name of a module with __getattr__ for a public one
+
+    def __getattr__(name: str):
+        """Import a public name when it is first used. It needs PyTorch, whose import takes seconds."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'lls' has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)

@@ -46,7 +46,7 @@ def _text(tensor: Tensor) -> str:
     return f"of shape {[*tensor.shape]}"
 
 
-def check_tensor(name: str, tensor: Tensor) -> None:
+def check_tensor(name: str, tensor: object) -> None:
     """Raise TypeError unless `tensor` is a dense tensor, and ValueError if its memory was freed."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} of type {type(tensor).__name__}: must be a tensor")

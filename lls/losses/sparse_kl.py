@@ -79,7 +79,7 @@ class _SparseKL(torch.autograd.Function):
         log_w = log_shares(q.index_select(0, y), num_others)
         log_t = log_w[:, :n] + math.log(alpha)
         log_s = log_w[:, n:] + (math.log(alpha) - math.log(num_others))
-        learned = 1.0
+        learned: float | Tensor = 1.0
         if alpha < 1:
             log_t_y = torch.logaddexp(log_t[:, :1], log_t.new_full((), math.log1p(-alpha)))
             learned = (log_t[:, :1] - log_t_y).exp()

@@ -15,7 +15,7 @@ A method works in any training loop, with the arguments of torch.nn.functional.c
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,8 @@ def teacher_logits(teacher: Teacher, batch: "Batch") -> Tensor:
     """Return the teacher's logits for the images of a batch, `[B, K]`, in the precision of the student's.
 
     Raises ValueError if they do not have the shape of the student's."""
-    logits = flatten(teacher(batch.x))
+    images: Any = batch.x  # None if the loss was called without images, which a teacher of stored logits does not need
+    logits = flatten(teacher(images))
     if logits.shape != batch.logits.shape:
         shapes = f"{[*logits.shape]} and {[*batch.logits.shape]}"
         raise ValueError(f"logits of teacher and student have shapes {shapes}: must be the same")
@@ -82,6 +83,8 @@ class Method(nn.Module):
     """Whether a CUDA graph may replay `loss`. It may if every step of an epoch runs the same operations on tensors of
     the same shapes, never waits for the device, draws nothing on the CPU and changes no Python state."""
 
+    class_weight: Tensor | None
+
     def __init__(
         self,
         num_classes: int | None = None,
@@ -108,12 +111,12 @@ class Method(nn.Module):
 
     if TYPE_CHECKING:  # nn.Module declares the result of a call as Any
 
-        def __call__(self, logits: Tensor, y: Tensor, **fields) -> Tensor: ...
+        def __call__(self, logits: Tensor, y: Tensor, **fields: Any) -> Tensor: ...
 
     def prepare(self, net: nn.Module) -> None:
         """Check or read the network before training. Raises ValueError if the method does not fit the network."""
 
-    def set_teacher(self, teacher: Teacher | Tensor) -> None:
+    def set_teacher(self, teacher: Any, /) -> None:
         """Set the teacher. Called once, before training, if the method's yaml has `teacher:`.
 
         teacher: a function from images to logits; if the yaml also has `q:`, the logits `[K, K]` of a learned Q.
@@ -137,7 +140,7 @@ class Method(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters, "weight_decay": weight_decay}] if parameters else []
 
-    def forward(self, logits: Tensor, y: Tensor, **fields) -> Tensor:
+    def forward(self, logits: Tensor, y: Tensor, **fields: Any) -> Tensor:
         """Return the loss, as torch.nn.functional.cross_entropy does.
 
         logits: `[B, K]`, `[B, K, d1, ...]` or `[K]`, of any floating-point type. Computed in float32, float64 in
@@ -161,7 +164,7 @@ class Method(nn.Module):
                 return self._forward(logits, y, fields)
         return self._forward(logits, y, fields)
 
-    def _forward(self, logits: Tensor, y: Tensor, fields: dict) -> Tensor:
+    def _forward(self, logits: Tensor, y: Tensor, fields: dict[str, Any]) -> Tensor:
         z = flatten(logits if logits.dtype == torch.float64 else logits.float())
         if y.is_floating_point():
             losses = self._soft_losses(z, flatten(y), fields)
@@ -187,7 +190,7 @@ class Method(nn.Module):
         losses = self.losses(batch._replace(y=y, valid=valid))
         return losses.where(valid, 0) * weights, weights
 
-    def _soft_losses(self, z: Tensor, soft: Tensor, fields: dict) -> Tensor:
+    def _soft_losses(self, z: Tensor, soft: Tensor, fields: dict[str, Any]) -> Tensor:
         """Return the losses `[B]` of logits and soft labels `[B, K]`: Σ_c label_c · weight_c · loss(class c)."""
         check_soft_labels(soft)
         soft = soft.to(z.dtype)
@@ -200,6 +203,6 @@ class Method(nn.Module):
         return total
 
 
-def _without_classes(shape: torch.Size) -> torch.Size:
+def _without_classes(shape: torch.Size) -> tuple[int, ...]:
     """Return the shape `[B, d1, ...]` of `[B, K, d1, ...]`."""
     return shape[:1] + shape[2:] if len(shape) > 1 else shape[:0]

@@ -114,13 +114,13 @@ def term_weights(terms: str | Sequence[float]) -> tuple[float, ...]:
 
     terms: a row of TERM_WEIGHTS by name, or four weights. Raises ValueError for anything else.
     """
+    if not isinstance(terms, Sequence):
+        raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(TERM_WEIGHTS)}) or four weights")
     if isinstance(terms, str):
         if terms not in TERM_WEIGHTS:
             raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(TERM_WEIGHTS)}) or four weights")
         return TERM_WEIGHTS[terms]
-    if not isinstance(terms, Sequence):
-        raise ValueError(f"terms={terms}: must be a row of Table 4 ({', '.join(TERM_WEIGHTS)}) or four weights")
-    weights = tuple(terms)
+    weights: tuple[float, ...] = tuple(terms)
     if len(weights) != 4 or not all(type(w) in (int, float) and math.isfinite(w) for w in weights) or not any(weights):
         raise ValueError(f"terms={list(weights)}: must be four numbers, not all zero: H(t,p), H(p,t), -H(p), -H(t)")
     return weights

@@ -21,6 +21,7 @@ class LLSST(Method):
     """
 
     cuda_graph_safe = True
+    q: Tensor | None
 
     def __init__(
         self,

@@ -33,6 +33,9 @@ class LLSTopN(Method):
     Parameter `q`: `[K, n+1]` logits (`[K, K]` if n = K), zero at the start, which is uniform over all K classes.
     """
 
+    candidates: Tensor
+    epochs_to_gather: Tensor
+
     def __init__(
         self,
         num_classes: int,
@@ -61,11 +64,11 @@ class LLSTopN(Method):
         # Candidate 0 of a class is the class itself. The others are placeholders until they are chosen.
         self.register_buffer("candidates", ((torch.arange(k)[:, None] + torch.arange(self.n)) % k).int())
         self.register_buffer("epochs_to_gather", torch.tensor(gather if self.num_others else 0))
-        self.pairs = _Pairs(k, self.n) if self.num_others else None
+        self.pairs = _Pairs(k, self.n)  # stays empty if n = K
         self.gathering = bool(self.num_others)  # epochs_to_gather > 0, without a device synchronisation at every step
 
     @property
-    def cuda_graph_safe(self) -> bool:
+    def cuda_graph_safe(self) -> bool:  # type: ignore[override]  # other methods have a constant here
         return not self.gathering
 
     def losses(self, batch: Batch) -> Tensor:
@@ -119,16 +122,18 @@ class LLSTopN(Method):
         return super().param_groups(weight_decay if self.q_weight_decay else 0.0)
 
     def get_extra_state(self) -> dict[str, Tensor]:
-        return {} if self.pairs is None else self.pairs.state()
+        return self.pairs.state()
 
     def set_extra_state(self, state: dict[str, Tensor]) -> None:
-        if self.pairs is not None:
-            self.pairs.load({name: value.to(self.q.device) for name, value in state.items()})
-            self.gathering = bool(self.epochs_to_gather > 0)
+        self.pairs.load({name: value.to(self.q.device) for name, value in state.items()})
+        self.gathering = bool(self.epochs_to_gather > 0)
 
 
 class _Pairs:
     """Sums over (class, wrong class) pairs. Equal pairs are merged when there are more than 2·K·N."""
+
+    keys: list[Tensor]
+    sums: list[Tensor]
 
     def __init__(self, k: int, n: int):
         self.k, self.n = k, n

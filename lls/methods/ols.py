@@ -27,6 +27,10 @@ class OLS(Method):
     """
 
     cuda_graph_safe = True
+    s: Tensor
+    uniform: Tensor
+    sums: Tensor
+    counts: Tensor
 
     def __init__(
         self,

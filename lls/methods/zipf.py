@@ -1,6 +1,6 @@
 """Zipf's label smoothing: Liang et al., Efficient One Pass Self-distillation with Zipf's Label Smoothing, ECCV 2022."""
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +56,10 @@ class Zipf(Method):
     @torch.no_grad()
     def scores(self, batch: Batch) -> Tensor:
         """Return what classes are ranked by, `[B, K]`: votes, or the logits."""
-        logits, features, net = batch.logits, batch.features, batch.net
+        logits, net = batch.logits, batch.net
         if not self.dense or net is None or net.pooled != 1:
             return logits.detach()
+        features: Any = batch.features  # not None where there is a network
         features = features.to(logits.dtype)
         if self.upsample == "bilinear":
             features = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
@@ -96,5 +97,5 @@ def ranks(scores: Tensor) -> Tensor:
     return scores.shape[-1] + 1 - torch.searchsorted(ascending, scores.contiguous(), right=True)
 
 
-def _linear(net: nn.Module) -> tuple[Tensor, Tensor]:
+def _linear(net: Any) -> tuple[Tensor, Tensor]:
     return net.classifier.weight, net.classifier.bias
