@@ -1,18 +1,16 @@
 """Random logits and labels for tests of losses, and all methods."""
 
+import re
 from functools import cache
 
 import torch
 from omegaconf import OmegaConf
+from paths import ROOT
 
 from lls.config.assemble import options
 from lls.config.compose import compose
 from lls.methods.base import Method
 from lls.training.build import build_method
-
-# One option per method, without those that only have other values of the same keys.
-METHODS = [name for name in options("method") if name.count("_") < 2 and name not in ("ols_fine", "lls_topn")]
-METHODS.append("lls_topn method.n=3")  # n below K: else it is LLS
 
 
 def case(k=7, b=16, seed=0, spread=2.0):
@@ -29,6 +27,22 @@ def gradient(loss, z):
 @cache
 def _yaml(line):
     return compose(f"method={line}".split()).method
+
+
+def _shares_arguments(name: str) -> bool:
+    """Whether a yaml of configs/method has its own method, and that takes weight, ignore_index and reduction."""
+    if not re.search(rf"^name: {name}$", (ROOT / "configs" / "method" / f"{name}.yaml").read_text(), re.M):
+        return False  # other values of another method's keys
+    method = type(build_method(_yaml(name), 10))
+    try:
+        method(10, reduction="mean")
+    except TypeError:
+        return False
+    return method.losses is not Method.losses
+
+
+# lls_topn with n below K: else it is LLS.
+METHODS = [name.replace("lls_topn", "lls_topn method.n=3") for name in options("method") if _shares_arguments(name)]
 
 
 def make_method(line: str, k: int, **arguments) -> Method:

@@ -26,8 +26,7 @@ def call(make: Callable, group: str, **keys):
 
     Raises UserError for a key that `make` does not take, a required argument without a key, and a ValueError of
     `make`, which names the key as in `alpha=2: must be ...`."""
-    parameters = _parameters(make)
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    parameters, takes_any = _parameters(make)
     function = f"{make.__module__}.{make.__name__}"
     if unknown := [key for key in keys if key not in parameters and not takes_any]:
         raise UserError(f"{group}.{unknown[0]}: {function} takes no such argument; remove the key")
@@ -40,11 +39,17 @@ def call(make: Callable, group: str, **keys):
         raise UserError(f"{group}.{error}" if re.match(r"\w+=", str(error)) else str(error)) from None
 
 
-def _parameters(make: Callable) -> dict[str, inspect.Parameter]:
-    """Return the parameters by name. A class that passes **options on to its base class has those of the base class."""
-    parameters = dict(inspect.signature(make).parameters)
-    options = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
-    if options and inspect.isclass(make):
-        del parameters[options[0]]
-        parameters = _parameters(make.__base__) | parameters
-    return parameters
+def _parameters(make: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Return the named parameters, and whether any other keyword is accepted.
+
+    A class that passes **options on to its base class has the parameters of that class too."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    all_parameters = inspect.signature(make).parameters
+    named = {name: parameter for name, parameter in all_parameters.items() if parameter.kind not in variable}
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in all_parameters.values())
+    if takes_any and inspect.isclass(make):
+        base = next((base for base in make.__mro__[1:-1] if "__init__" in vars(base)), None)
+        if base is not None:
+            parameters, takes_any = _parameters(base)
+            named = parameters | named
+    return named, takes_any

@@ -1,1 +1,1 @@
-"""Losses with closed-form gradients, usable without the other packages of lls."""
+"""Losses with closed-form gradients, usable without the experiments of lls."""

@@ -25,7 +25,8 @@ def entropy(log_a: Tensor) -> Tensor:
 def kl(log_a: Tensor, log_b: Tensor) -> Tensor:
     """Return KL(a ‖ b) = Σ_i a_i (log a_i - log b_i) - a_i + b_i. Both a and b sum to 1.
 
-    No term is negative, so that the sum keeps its digits where a is close to b. Its value is never below 0."""
+    -a + b adds nothing to the sum, but takes away most of its rounding error where a is close to b. The value is never
+    below 0."""
     a = log_a.exp()
     return _not_negative((a * (log_a - log_b) - a + log_b.exp()).sum(-1))
 

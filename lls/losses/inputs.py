@@ -60,6 +60,12 @@ def check_tensor(name: str, tensor: object) -> None:
         )
 
 
+def check_alpha(alpha: float) -> None:
+    """Raise ValueError unless α, the share of a learned target, is in (0, 1]."""
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha={alpha}: must be above 0 and at most 1 (0 leaves nothing to learn: use onehot)")
+
+
 def check_labels(y: Tensor, num_classes: int, ignore_index: int | None) -> bool:
     """Check the range of class indices. Return False if none is `ignore_index`, True if some are or may be.
 
@@ -79,7 +85,9 @@ def check_labels(y: Tensor, num_classes: int, ignore_index: int | None) -> bool:
         return False
     lowest, highest = (int(value) for value in y.aminmax())
     if lowest < 0 or highest >= num_classes:
-        wrong = y[((y < 0) | (y >= num_classes)) & (y != (-1 if ignore_index is None else ignore_index))]
+        wrong = y[(y < 0) | (y >= num_classes)]
+        if ignore_index is not None:
+            wrong = wrong[wrong != ignore_index]
         if len(wrong):
             raise ValueError(f"label {int(wrong[0])}: {requirement}")
     return ignore_index is not None and lowest <= ignore_index <= highest

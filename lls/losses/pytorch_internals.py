@@ -26,4 +26,9 @@ def inside_transform() -> bool:
     """Return whether torch.compile or a transform of torch.func (grad, vmap, jvp, hessian) runs the calling code.
 
     There, no value of a tensor can be read, and a closed-form gradient would be wrong or is refused."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return torch.compiler.is_compiling() or inside_functorch()
+
+
+def inside_functorch() -> bool:
+    """Return whether a transform of torch.func runs the calling code."""
+    return torch._C._are_functorch_transforms_active()

@@ -1,14 +1,13 @@
 """The LLS loss for a soft label of n candidates and one logit for all other classes, in closed form.
 
-See lls/losses/symmetric_kl.py for the symbols. Off the candidates t_j is one number, s, so that M_j = log s - log p_j.
-All M may be shifted by -log s. Off the candidates the loss then needs only p, log p and their sums. At the candidates
-M_c = g_c - log p_c with g = log t_c - log s. With H = Σ_i p_i log p_i, L = Σ_i log p_i and
-E = Σ_i p_i M_i = Σ_c p_c g_c - H:
+Symbols and formulas are those of lls/losses/symmetric_kl.py. Off the candidates t_j is one number, s. So the loss needs
+few operations on `[B, K]`, and no target of that size:
 
-    loss               H - s L - Σ_c (t_c - s) log p_c + Σ_c (t_c - p_c) g_c
-    gradient to z_j    p_j (1 + E + log p_j) - s, and at candidates in addition s - t_c - p_c g_c
-    gradient to Q_y    h - w Σ h, where w is the softmax of the row and h_c = t_c M_c + t_c - p_c. At the true class h
-                       is multiplied by the learned part of t_c. For the shared logit, h is summed over classes.
+    d_j = t_j - p_j, M_j = log t_j - log p_j      for all classes, with s in place of t_j off the candidates
+    loss               Σ_j d_j M_j
+    gradient to z_j    -(d_j + p_j (M_j - Σ_i p_i M_i))
+    gradient to Q_y    h - w Σ h, where w is the softmax of the row and h_c = t_c M_c + d_c. At the true class h is
+                       multiplied by the learned part of t_c. For the shared logit, h is summed over classes.
 """
 
 import math
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import symmetric_kl_of
-from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, sum_rows
+from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, softmax_backward, sum_rows
 from lls.losses.symmetric_kl import forbid_double_backward
 
 
@@ -79,35 +78,32 @@ class _SparseKL(torch.autograd.Function):
         log_w = log_shares(q.index_select(0, y), num_others)
         log_t = log_w[:, :n] + math.log(alpha)
         log_s = log_w[:, n:] + (math.log(alpha) - math.log(num_others))
-        learned: float | Tensor = 1.0
         if alpha < 1:
             log_t_y = torch.logaddexp(log_t[:, :1], log_t.new_full((), math.log1p(-alpha)))
             learned = (log_t[:, :1] - log_t_y).exp()
             log_t[:, :1] = log_t_y
-        t, s, g = log_t.exp(), log_s.exp(), log_t - log_s
-
+        t, s = log_t.exp(), log_s.exp()
         log_p = logits.log_softmax(1)
         p = log_p.exp()
-        log_p_at = log_p.gather(1, candidates)
-        p_at = log_p_at.exp()
-        sum_log_p = log_p.sum(1, keepdim=True)
-        entropy = -torch.linalg.vecdot(p, log_p).unsqueeze(1)
-        weighted = p_at * g
-        losses = (t * g - weighted - (t - s) * log_p_at).sum(1, keepdim=True) - s * sum_log_p - entropy
+        d_at, m_at = t - p.gather(1, candidates), log_t - log_p.gather(1, candidates)
+        d = (s - p).scatter_(1, candidates, d_at)
+        m = (log_s - log_p).scatter_(1, candidates, m_at)
+        losses = torch.linalg.vecdot(d, m).clamp_min_(0)  # rounding may make a loss near 0 negative
 
-        h = t * (g - log_p_at) + t - p_at
-        h[:, :1] *= learned
-        h_others = s * (num_others - sum_log_p + log_p_at.sum(1, keepdim=True)) - 1 + p_at.sum(1, keepdim=True)
+        h = d_at + t * m_at
+        if alpha < 1:
+            h[:, :1] *= learned
+        # Of all other classes. Their d sum to minus those of the candidates.
+        h_others = s * (m.sum(1, keepdim=True) - m_at.sum(1, keepdim=True)) - d_at.sum(1, keepdim=True)
         grad_row = log_softmax_backward(torch.cat([h, h_others], 1), log_w, 1, h.dtype)
-        grad_z = log_p.add_(1 + entropy + weighted.sum(1, keepdim=True)).mul_(p).sub_(s)
-        grad_z.scatter_add_(1, candidates, s - t - weighted)
-        ctx.save_for_backward(grad_z, grad_row, y)
+        minus_grad_z = softmax_backward(m, p, 1, p.dtype).add_(d)
+        ctx.save_for_backward(minus_grad_z, grad_row, y)
         ctx.scale, ctx.num_classes = scale, len(q)
-        return losses.squeeze(1).clamp_min_(0).mul_(scale)  # rounding may make a loss near 0 negative
+        return losses * scale
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         forbid_double_backward("sparse_symmetric_kl")
-        grad_z, grad_row, y = ctx.saved_tensors
+        minus_grad_z, grad_row, y = ctx.saved_tensors
         grad = (grad * ctx.scale).unsqueeze(1)
-        return grad_z * grad, sum_rows(grad_row * grad, y, ctx.num_classes), None, None, None, None
+        return minus_grad_z * -grad, sum_rows(grad_row * grad, y, ctx.num_classes), None, None, None, None

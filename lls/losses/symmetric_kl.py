@@ -23,6 +23,10 @@ from lls.losses.divergences import log_mixture, symmetric_kl_of
 from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, softmax_backward, sum_rows
 from lls.losses.reduction import reduce
 
+# The Triton kernel that adds up the rows of Q reads all labels in each of its programs, and is compiled for each batch
+# size. This suits batches of images, but not the pixels of a segmentation.
+MAX_BATCH_OF_KERNEL = 4096
+
 
 def symmetric_kl(
     logits: Tensor, q: Tensor, y: Tensor, alpha: float = 0.1, scale: float = 0.5, reduction: str = "mean"
@@ -82,10 +86,10 @@ class _SymmetricKL(torch.autograd.Function):
         minus_grad_z, grad_q, y = ctx.saved_tensors
         grad = grad * ctx.factor  # a scalar, or one number per sample
         column = grad.unsqueeze(1) if grad.dim() else grad
-        if ctx.triton:
+        if ctx.triton and len(y) <= MAX_BATCH_OF_KERNEL:
             from lls.losses import symmetric_kl_triton as triton_kl
 
-            rows = triton_kl.sum_rows(grad_q, y, ctx.num_classes, grad)
+            rows = triton_kl.scaled_row_sums(grad_q, y, ctx.num_classes, grad)
         else:
             rows = sum_rows(grad_q * column, y, ctx.num_classes)
         return minus_grad_z * -column, rows, None, None, None, None

@@ -27,7 +27,7 @@ def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: floa
     return losses, minus_grad_z, grad_q
 
 
-def sum_rows(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
+def scaled_row_sums(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
     """Return `[num_classes, K]`: row c is the sum of factor · row over the `rows` `[B, K]` whose y is c.
 
     factor: a scalar, or `[B]`."""
@@ -54,8 +54,9 @@ def sample_kernel(
     m = tl.where(inside, tl.where(mixed, tl.log(t), log_q + log_alpha) - log_p, 0.0)
     d = t - p
     h = (d + t * m) * tl.where(mixed, learned / t, 1.0)
-    loss = tl.where(known, tl.maximum(tl.sum(d * m, 0), 0.0), float("nan"))
-    tl.store(loss_at + sample, loss)
+    loss = tl.sum(d * m, 0)
+    loss = tl.where(loss < 0, 0.0, loss)  # unlike tl.maximum, this keeps a nan
+    tl.store(loss_at + sample, tl.where(known, loss, float("nan")))
     tl.store(minus_grad_z_at + sample * k + column, d + p * (m - tl.sum(p * m, 0)), mask=inside)
     tl.store(grad_q_at + sample * k + column, h - q * tl.sum(h, 0), mask=inside)
 

@@ -14,42 +14,18 @@ A method works in any training loop, with the arguments of torch.nn.functional.c
     loss = method(net(x), y)
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from lls.losses.inputs import check_inputs, check_labels, check_soft_labels, check_tensor, flatten
+from lls.losses.pytorch_internals import inside_functorch
 from lls.losses.reduction import REDUCTIONS, reduce
-
-Teacher = Callable[[Tensor], Tensor]
-"""A function from images `[B, C, H, W]` to logits `[B, K]`, without gradient. It is not a submodule, so that a
-teacher's weights are not trained, counted or saved with the method, and the teacher stays in eval mode."""
-
-
-NO_TEACHER = "this method has no teacher: pass one to the constructor or call set_teacher"
-
-
-def no_teacher(x: Tensor) -> Tensor:
-    """Stand for the teacher of a method that has none. Raises RuntimeError."""
-    raise RuntimeError(NO_TEACHER)
-
-
-def teacher_logits(teacher: Teacher, batch: "Batch") -> Tensor:
-    """Return the teacher's logits for the images of a batch, `[B, K]`, in the precision of the student's.
-
-    Raises ValueError if they do not have the shape of the student's."""
-    images: Any = batch.x  # None if the loss was called without images, which a teacher of stored logits does not need
-    logits = flatten(teacher(images))
-    if logits.shape != batch.logits.shape:
-        shapes = f"{[*logits.shape]} and {[*batch.logits.shape]}"
-        raise ValueError(f"logits of teacher and student have shapes {shapes}: must be the same")
-    return logits.to(batch.logits.dtype)
 
 
 class Batch(NamedTuple):
-    """The input of `Method.loss`. `method(logits, y)` sets the first two fields only."""
+    """The input of `Method.losses`. `method(logits, y)` sets `logits`, `y` and, where labels are ignored, `valid`."""
 
     logits: Tensor  # [B, K] float32 (or float64), before the softmax
     y: Tensor  # [B] int64 class indices, from 0 to K-1
@@ -59,8 +35,11 @@ class Batch(NamedTuple):
     valid: Tensor | None = None  # [B] bool, False for samples that are not to be counted; None: all count
 
 
+Fields = tuple[Tensor | None, Tensor | None, nn.Module | None]  # x, features and net of a Batch
+
+
 class LossOptions(TypedDict, total=False):
-    """The arguments that all methods share. They mean what they mean in torch.nn.functional.cross_entropy."""
+    """The arguments that all methods share, as in torch.nn.functional.cross_entropy without label smoothing."""
 
     weight: Tensor | None  # [K], a factor for the samples of each class; None: 1
     ignore_index: int  # the label of samples that do not count; -100
@@ -96,14 +75,17 @@ class Method(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction}: must be one of mean, sum, none")
-        if weight is not None and (not weight.is_floating_point() or tuple(weight.shape) != (num_classes,)):
-            raise ValueError(f"weight={weight}: must be a floating-point tensor of shape [{num_classes}]")
+        if weight is not None:
+            check_tensor("weight", weight)
+            if not weight.is_floating_point() or tuple(weight.shape) != (num_classes,):
+                got = f"weight of {weight.dtype} and shape {[*weight.shape]}"
+                raise ValueError(f"{got}: must be floating point, of shape [{num_classes}]")
         self.num_classes, self.ignore_index, self.reduction = num_classes, ignore_index, reduction
         self.register_buffer("class_weight", weight)
 
     def losses(self, batch: Batch) -> Tensor:
         """Return the loss of each sample, `[B]`, differentiable in `batch.logits` and in the parameters."""
-        raise TypeError(f"{type(self).__name__} has no loss per sample, which this call needs: define `losses`")
+        raise NotImplementedError
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the scalar loss of a training step: the mean, or the sum, of `losses`."""
@@ -140,7 +122,15 @@ class Method(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters, "weight_decay": weight_decay}] if parameters else []
 
-    def forward(self, logits: Tensor, y: Tensor, **fields: Any) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        y: Tensor,
+        *,
+        x: Tensor | None = None,
+        features: Tensor | None = None,
+        net: nn.Module | None = None,
+    ) -> Tensor:
         """Return the loss, as torch.nn.functional.cross_entropy does.
 
         logits: `[B, K]`, `[B, K, d1, ...]` or `[K]`, of any floating-point type. Computed in float32, float64 in
@@ -150,57 +140,77 @@ class Method(nn.Module):
             This is not the loss of the mixed label: a loss that is not linear in its label, such as KL(p̂ ‖ t) with a
             learned t for each class, is not defined for a mixture of classes. It takes one evaluation per class that
             shares a label.
-        fields: the other fields of Batch.
+            The labels get no gradient, and a GPU is waited for.
+        x, features, net: fields of Batch, for the methods that use them.
 
         Returns a scalar. With reduction="none", a tensor in the shape of the class indices.
         Raises TypeError or ValueError for inputs that do not fit (see lls.losses.inputs).
         """
         check_inputs(logits, y, self.num_classes)
         for name, parameter in self._parameters.items():
-            check_tensor(name, parameter)
+            if parameter is not None:
+                check_tensor(name, parameter)
         device = logits.device.type
-        if torch.is_autocast_enabled(device):
+        if device != "meta" and torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
-                return self._forward(logits, y, fields)
-        return self._forward(logits, y, fields)
+                return self._forward(logits, y, (x, features, net))
+        return self._forward(logits, y, (x, features, net))
 
-    def _forward(self, logits: Tensor, y: Tensor, fields: dict[str, Any]) -> Tensor:
+    def _forward(self, logits: Tensor, y: Tensor, fields: Fields) -> Tensor:
         z = flatten(logits if logits.dtype == torch.float64 else logits.float())
         if y.is_floating_point():
-            losses = self._soft_losses(z, flatten(y), fields)
+            losses = self._soft_losses(z, flatten(y).detach(), fields)
             return reduce(losses.view(_without_classes(y.shape)), self.reduction)
-        batch = Batch(z, y.flatten().long(), **fields)
-        per_sample = type(self).losses is not Method.losses
-        some_ignored = check_labels(batch.y, z.shape[1], self.ignore_index if per_sample else None)
+        labels = y.flatten().long()
+        per_sample = _defines_losses(type(self))
+        some_ignored = check_labels(labels, z.shape[1], self.ignore_index if per_sample else None)
         reductions = ("mean", "sum") if per_sample else ("mean",)
         if not some_ignored and self.class_weight is None and self.reduction in reductions:
-            return self.loss(batch)
-        losses, weights = self._weighted_losses(batch)
+            return self.loss(Batch(z, labels, *fields))
+        valid = labels != self.ignore_index
+        labels = labels.where(valid, 0)
+        weights = self._weights(labels, valid.to(z.dtype)).where(valid, 0)
+        losses = self._losses(Batch(z, labels, *fields, valid)).where(valid, 0) * weights
         if self.reduction == "mean":
             return losses.sum() / weights.sum()
         return reduce(losses.view(y.shape), self.reduction)
 
-    def _weighted_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return weight · loss and the weight of each sample, `[B]` both. Ignored samples have weight 0."""
-        valid = batch.y != self.ignore_index
-        y = batch.y.where(valid, 0)
-        weights = valid.to(batch.logits.dtype)
-        if self.class_weight is not None:
-            weights = weights * self.class_weight.to(weights.dtype)[y]
-        losses = self.losses(batch._replace(y=y, valid=valid))
-        return losses.where(valid, 0) * weights, weights
-
-    def _soft_losses(self, z: Tensor, soft: Tensor, fields: dict[str, Any]) -> Tensor:
+    def _soft_losses(self, z: Tensor, soft: Tensor, fields: Fields) -> Tensor:
         """Return the losses `[B]` of logits and soft labels `[B, K]`: Σ_c label_c · weight_c · loss(class c)."""
         check_soft_labels(soft)
         soft = soft.to(z.dtype)
-        most = int((soft != 0).sum(1).max()) if len(soft) else 0  # classes that share a label
+        most = z.shape[1]  # classes that share a label
+        if not inside_functorch():
+            most = int((soft != 0).sum(1).max()) if len(soft) else 0
         shares, classes = soft.topk(most, 1)
-        total = z.sum(1) * 0
+        total = z[:, :0].sum(1)
         for share, y in zip(shares.unbind(1), classes.unbind(1), strict=True):
-            weights = share if self.class_weight is None else share * self.class_weight.to(z.dtype)[y]
-            total = total + self.losses(Batch(z, y, **fields, valid=share > 0)).where(share > 0, 0) * weights
+            valid = share > 0
+            losses = self._losses(Batch(z, y, *fields, valid)).where(valid, 0)
+            total = total + losses * self._weights(y, share)
         return total
+
+    def _weights(self, y: Tensor, weights: Tensor) -> Tensor:
+        return weights if self.class_weight is None else weights * self.class_weight.to(weights.dtype)[y]
+
+    def _losses(self, batch: Batch) -> Tensor:
+        if not _defines_losses(type(self)):
+            raise TypeError(f"{type(self).__name__} has no loss per sample, which this call needs: define `losses`")
+        losses = self.losses(batch)
+        if losses.shape != batch.y.shape:
+            shapes = f"{[*losses.shape]}: must be {[*batch.y.shape]}"
+            raise ValueError(f"{type(self).__name__}.losses returns a tensor of shape {shapes}")
+        return losses
+
+
+def _defines_losses(method: type[Method]) -> bool:
+    """Return whether `losses` gives the loss: not if a subclass defines `loss` alone, which has the last word."""
+    for cls in method.__mro__:
+        if cls is Method or ("loss" in vars(cls) and "losses" not in vars(cls)):
+            return False
+        if "losses" in vars(cls):
+            return True
+    return False
 
 
 def _without_classes(shape: torch.Size) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import cross_entropy
-from lls.methods.base import Batch, LossOptions, Method, Teacher, no_teacher, teacher_logits
+from lls.methods.base import Batch, LossOptions, Method
+from lls.methods.teacher import Teacher, no_teacher, teacher_logits
 
 
 class KD(Method):
@@ -17,6 +18,7 @@ class KD(Method):
     teacher: a function from images `[B, C, H, W]` to logits `[B, K]`, without gradient.
     beta: β, in [0, 1].
     temperature: T, above 0.
+    options: weight, ignore_index and reduction, as for every Method.
     """
 
     cuda_graph_safe = True

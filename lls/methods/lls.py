@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lls.losses.divergences import cross_entropy, entropy, log_mixture
+from lls.losses.inputs import check_alpha
 from lls.losses.reduction import reduce
 from lls.losses.symmetric_kl import loss_kernel, symmetric_kl
 from lls.methods.base import Batch, LossOptions, Method
@@ -28,7 +29,7 @@ TERM_WEIGHTS = {
 
 
 class LLS(Method):
-    """LLS loss (Eq. 5): symmetric KL divergence of a learned target t and the prediction p̂, mean over the batch.
+    """LLS loss (Eq. 5): symmetric KL divergence of a learned target t and the prediction p̂.
 
         t = (1-α) e_y + α softmax(Q_y)                                  (Eq. 4)
         loss = scale · [H(t, p̂) + H(p̂, t) - H(p̂) - H(t)]
@@ -61,8 +62,7 @@ class LLS(Method):
         **options: Unpack[LossOptions],
     ):
         super().__init__(num_classes, **options)
-        if not 0 < alpha <= 1:
-            raise ValueError(f"alpha={alpha}: must be above 0 and at most 1 (0 leaves nothing to learn: use onehot)")
+        check_alpha(alpha)
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0")
         self.alpha, self.scale, self.q_weight_decay = alpha, scale, q_weight_decay

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import cross_entropy, log_mixture, symmetric_kl_of
-from lls.methods.base import NO_TEACHER, Batch, LossOptions, Method
+from lls.losses.inputs import check_alpha
+from lls.methods.base import Batch, LossOptions, Method
+from lls.methods.teacher import NO_TEACHER
 
 
 class LLSST(Method):
@@ -18,6 +20,7 @@ class LLSST(Method):
         the softmax covers the subset only.
     alpha: α, in (0, 1].
     objective: `ce`, or `symmetric_kl` for the LLS loss (with its factor ½) at the fixed Q.
+    options: weight, ignore_index and reduction, as for every Method.
     """
 
     cuda_graph_safe = True
@@ -32,8 +35,7 @@ class LLSST(Method):
         **options: Unpack[LossOptions],
     ):
         super().__init__(num_classes, **options)
-        if not 0 < alpha <= 1:
-            raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
+        check_alpha(alpha)
         if objective not in ("ce", "symmetric_kl"):
             raise ValueError(f"objective={objective}: must be one of ce, symmetric_kl")
         self.alpha, self.objective = alpha, objective

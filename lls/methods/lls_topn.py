@@ -18,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lls.losses.divergences import symmetric_kl_of
+from lls.losses.inputs import check_alpha
+from lls.losses.pytorch_internals import inside_functorch
 from lls.losses.sparse_kl import log_shares, log_target, sparse_symmetric_kl
 from lls.methods.base import Batch, LossOptions, Method
 from lls.methods.lls import TERM_WEIGHTS, four_terms, term_weights, weighted_sum
@@ -42,6 +45,7 @@ class LLSTopN(Method):
         n: int = 32,
         gather: int = 1,
         alpha: float = 0.1,
+        *,
         scale: float = 0.5,
         terms: str | list[float] = "lls",
         q_weight_decay: bool = True,
@@ -52,8 +56,7 @@ class LLSTopN(Method):
             raise ValueError(f"n={n}: must be 1 or more")
         if gather < 1:
             raise ValueError(f"gather={gather}: must be 1 epoch or more")
-        if not 0 < alpha <= 1:
-            raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
+        check_alpha(alpha)
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0")
         k = num_classes
@@ -77,22 +80,31 @@ class LLSTopN(Method):
             return sparse_symmetric_kl(batch.logits, q, candidates, batch.y, self.alpha, self.scale)
         if self.gathering and self.training:
             self._gather(batch)
-        return self.scale * weighted_sum(self.weights, self.terms(batch))
+        log_t, log_p = self._log_distributions(batch)
+        if self.weights == TERM_WEIGHTS["lls"]:
+            return self.scale * symmetric_kl_of(log_t, log_p)
+        return self.scale * weighted_sum(self.weights, four_terms(log_t, log_p))
 
     def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the four terms of Eq. 5, `[B]` each: H(t, p̂), H(p̂, t), -H(p̂), -H(t)."""
+        return four_terms(*self._log_distributions(batch))
+
+    def _log_distributions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return log t and log p̂, `[B, K]` both."""
         log_p = F.log_softmax(batch.logits, -1)
         # While it gathers, Q gets no gradient, so that SGD skips it.
         q = torch.zeros_like(self.q) if self.gathering else self.q
         rows = F.embedding(batch.y, q)
         candidates = self.candidates[batch.y].long()
-        return four_terms(log_target(rows.to(log_p.dtype), candidates, self.k, self.alpha), log_p)
+        return log_target(rows.to(log_p.dtype), candidates, self.k, self.alpha), log_p
 
     @property
     def _closed_form(self) -> bool:
         return bool(self.num_others) and not self.gathering and self.weights == TERM_WEIGHTS["lls"]
 
     def _gather(self, batch: Batch) -> None:
+        if inside_functorch():
+            raise RuntimeError("lls_topn gathers predictions in train mode, which torch.func cannot do: call eval()")
         p, y = batch.logits.detach().softmax(-1), batch.y
         if batch.valid is not None:
             p, y = p[batch.valid], y[batch.valid]

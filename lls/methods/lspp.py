@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lls.losses.inputs import check_alpha
 from lls.methods.base import Batch, LossOptions, Method
 
 EPSILON = 1e-6  # inside both logarithms, as in the official code
@@ -20,6 +21,7 @@ class LSPP(Method):
 
     alpha: α, in (0, 1].
     c_weight_decay: whether C has the network's weight decay.
+    options: weight, ignore_index and reduction, as for every Method.
     """
 
     cuda_graph_safe = True
@@ -28,8 +30,7 @@ class LSPP(Method):
         self, num_classes: int, alpha: float = 0.1, c_weight_decay: bool = True, **options: Unpack[LossOptions]
     ):
         super().__init__(num_classes, **options)
-        if not 0 < alpha <= 1:
-            raise ValueError(f"alpha={alpha}: must be above 0 and at most 1")
+        check_alpha(alpha)
         self.alpha, self.c_weight_decay = alpha, c_weight_decay
         self.c = nn.Parameter(torch.zeros(num_classes, num_classes - 1))
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lls.losses.pytorch_internals import inside_functorch
 from lls.methods.base import Batch, LossOptions, Method
 
 
@@ -24,6 +25,7 @@ class OLS(Method):
     weights: w_hard and w_soft, each 0 or more.
     cap: a row whose largest entry has reached the cap no longer changes, unless its class had no correct sample; or
         None.
+    options: weight, ignore_index and reduction, as for every Method.
     """
 
     cuda_graph_safe = True
@@ -80,6 +82,8 @@ class OLS(Method):
         self.counts.zero_()
 
     def _accumulate(self, p: Tensor, batch: Batch) -> None:
+        if inside_functorch():
+            raise RuntimeError("OLS gathers predictions in train mode, which torch.func cannot do: call eval()")
         correct = p.argmax(-1) == batch.y
         if batch.valid is not None:
             correct = correct & batch.valid

@@ -26,6 +26,7 @@ class TFKDReg(Method):
     a: in [0, 1].
     multiplier: m, in the code's form only. Default: K, which turns the mean over classes into a sum. The official value
         for ResNet-18 on CIFAR-100 is 100.
+    options: weight, ignore_index and reduction, as for every Method.
 
     In the code's form q takes two values, so this is scaled label smoothing: T = 20, a = 0.1, m = K = 100 is
     LS(0.09995).

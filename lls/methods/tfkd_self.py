@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import kl
-from lls.methods.base import Batch, LossOptions, Method, Teacher, no_teacher, teacher_logits
+from lls.methods.base import Batch, LossOptions, Method
+from lls.methods.teacher import Teacher, no_teacher, teacher_logits
 from lls.methods.tfkd_reg import check_hyperparameters
 
 
@@ -22,6 +23,7 @@ class TFKDSelf(Method):
     temperature: T, above 0.
     a: in [0, 1].
     multiplier: m. Default: K/2, which is the official 50 at K = 100 and gives the same weight at any other K.
+    options: weight, ignore_index and reduction, as for every Method.
     """
 
     cuda_graph_safe = True

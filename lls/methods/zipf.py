@@ -23,6 +23,7 @@ class Zipf(Method):
     upsample: `bilinear` doubles the feature map first; `none` does not.
     power: exponent of the rank.
     mask: whether only correctly classified samples count.
+    options: weight, ignore_index and reduction, as for every Method.
     """
 
     cuda_graph_safe = True

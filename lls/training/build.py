@@ -40,6 +40,8 @@ def build_method(cfg: DictConfig, num_classes: int) -> Method:
         if error.name != f"lls.methods.{name}":
             raise
         raise UserError(f"method.name={name}: there is no lls/methods/{name}.py") from None
+    if unused := [key for key in ("weight", "ignore_index") if key in keys]:
+        raise UserError(f"method.{unused[0]}: is for calls of the loss in other code; remove the key")
     method = call(_method_class(module), "method", num_classes=num_classes, **keys)
     if method.reduction == "none":
         raise UserError("method.reduction=none: training needs a loss of one number; use mean or sum")

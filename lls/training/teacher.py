@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lls.device import autocast
 from lls.errors import UserError, one_line
-from lls.methods.base import Method, Teacher
+from lls.methods.base import Method
+from lls.methods.teacher import Teacher
 from lls.qmatrix import QMatrix, load_q
 from lls.runs.run import Run, teacher_run
 from lls.training.checkpoint import load

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from loss_cases import make_method
 from torch.func import vmap
 
+from lls.losses.sparse_kl import log_target
 from lls.losses.symmetric_kl import symmetric_kl
 
 
@@ -25,11 +26,15 @@ def test_the_loss_is_exact_and_not_negative_where_prediction_and_target_are_clos
     z, q, y = near_target(k, distance)
     exact = symmetric_kl(z.double(), q.double(), y, reduction="none").float()
     composite = vmap(lambda z, y: symmetric_kl(z[None], q, y[None]))(z, y)
-    substitute = make_method("lls_st method.objective=symmetric_kl", k, q=q, reduction="none").float()
+    substitute = make_method("lls_st method.objective=symmetric_kl", k, reduction="none").float()
     substitute.q.copy_(q)
     for losses in (symmetric_kl(z, q, y, reduction="none"), composite, substitute(z, y)):
         assert (losses >= 0).all()
         torch.testing.assert_close(losses.sqrt(), exact.sqrt(), rtol=1e-4, atol=5e-7)
+    dense = make_method("lls_topn method.n=1000", k).float()
+    dense.q.data = q.gather(1, dense.candidates.long())
+    assert (dense(z, y) >= 0).all()
+    torch.testing.assert_close(dense(z, y).sqrt(), exact.mean().sqrt(), rtol=1e-4, atol=5e-6)
     for reduction in ("mean", "sum"):
         loss, expected = symmetric_kl(z, q, y, reduction=reduction), getattr(exact, reduction)()
         torch.testing.assert_close(loss.sqrt(), expected.sqrt(), rtol=1e-4, atol=5e-6)
@@ -43,6 +48,21 @@ def test_the_loss_of_many_equal_distributions_is_not_negative():
         assert (symmetric_kl(t.log(), q, y, reduction="none") >= 0).all()
         assert symmetric_kl(t.log(), q, y) >= 0
         assert (vmap(lambda z, y, q=q: symmetric_kl(z[None], q, y[None]))(t.log(), y) >= 0).all()
+
+
+@pytest.mark.parametrize("distance", [0, 1e-5, 1e-2, 1, 10])
+@pytest.mark.parametrize(("k", "n"), [(50, 4), (1000, 32), (10_000, 32)])
+def test_the_loss_with_candidates_is_exact_at_every_distance_from_the_target(k, n, distance):
+    """Its root is right to 2e-5, the rounding of a softmax over 10,000 classes; also for confident predictions."""
+    g = torch.Generator().manual_seed(0)
+    method = make_method(f"lls_topn method.n={n}", k, reduction="none").float()
+    y = torch.randint(k, (32,), generator=g)
+    rows, candidates = method.q.detach().double()[y], method.candidates[y].long()
+    z = (log_target(rows, candidates, k, 0.1) + distance * torch.randn(32, k, generator=g)).float()
+    losses = method(z, y)
+    exact = method.double()(z.double(), y)
+    assert (losses >= 0).all()
+    torch.testing.assert_close(losses.double().sqrt(), exact.sqrt(), rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("k", [50, 1000])

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from loss_cases import METHODS, case, gradient, make_method
 from torch.utils.checkpoint import checkpoint
 
-from lls import LLS, LS, Focal, OneHot, check_q
-from lls.methods.base import Batch, Method
+from lls import LLS, LS, OneHot
 
 K = 7
 EXACT = {"rtol": 1e-12, "atol": 1e-14}
@@ -129,6 +128,26 @@ def test_labels_of_any_integer_type(name):
         assert torch.equal(call(make_method(name, K), z, y.to(dtype)), expected)
 
 
+def test_ignored_samples_of_an_infinite_weight_do_not_count():
+    """Of a class that the data lack, weighted by its inverse frequency. Ignored labels are replaced by class 0."""
+    z, y = case(K)
+    y = y.clamp_min(1).where(torch.arange(16) > 2, -100)
+    weight = torch.tensor([math.inf, *torch.rand(K - 1)]).double()
+    close(OneHot(K, weight=weight)(z, y), F.cross_entropy(z, y, weight=weight))
+
+
+def test_soft_labels_of_logits_whose_sum_overflows():
+    z = torch.full((2, K), 1e38)
+    close(OneHot(K)(z, torch.eye(K)[:2]), torch.tensor(math.log(K)))
+
+
+def test_soft_labels_get_no_gradient():
+    z, _ = case(K)
+    soft = torch.rand(16, K, dtype=torch.float64, requires_grad=True)
+    LS(K)(z, soft).backward()
+    assert soft.grad is None
+
+
 @every_method
 @pytest.mark.parametrize(("reduction", "expected"), [("mean", math.nan), ("sum", 0.0)])
 def test_an_empty_batch(name, reduction, expected):
@@ -155,22 +174,6 @@ def test_ignored_samples_are_not_accumulated(name):
         close(first[key], second[key])
     for key in extra[0]:
         assert torch.equal(extra[0][key], extra[1][key])
-
-
-def test_a_method_with_a_loss_of_the_batch_alone():
-    """`loss` is enough for a mean over hard labels. What else needs a loss per sample raises."""
-
-    class Brier(Method):
-        def loss(self, batch: Batch):
-            return (batch.logits.softmax(-1) - F.one_hot(batch.y, K)).square().sum(-1).mean()
-
-    z, y = case(K)
-    close(Brier()(z, y), (z.softmax(-1) - F.one_hot(y, K)).square().sum(-1).mean())
-    with pytest.raises(ValueError, match="label -100"):
-        Brier()(z, y.where(y > 2, -100))
-    for method, labels in ((Brier(reduction="sum"), y), (Brier(K, weight=torch.ones(K)), y), (Brier(), z.softmax(-1))):
-        with pytest.raises(TypeError, match="Brier has no loss per sample"):
-            method(z, labels)
 
 
 # -- inside the tools of PyTorch ---------------------------------------------------------------------------------------
@@ -216,24 +219,3 @@ def test_a_gradient_scaler_trains_q():
     scaler.scale(value).backward()
     scaler.step(optimizer)
     torch.testing.assert_close(loss.q.detach(), -0.1 * expected)
-
-
-def test_check_q():
-    loss, net = LLS(K), torch.nn.Linear(3, K)
-    assert check_q(loss, torch.optim.SGD([*net.parameters(), *loss.parameters()], lr=0.1))
-    assert not check_q(LS(K), torch.optim.SGD(net.parameters(), lr=0.1))
-    with pytest.raises(ValueError, match=r"^the optimizer does not train q of LLS"):
-        check_q(loss, torch.optim.SGD(net.parameters(), lr=0.1))
-    with pytest.raises(ValueError, match=r"does not train 1\.q of Sequential"):
-        check_q(torch.nn.Sequential(net, loss), torch.optim.SGD(net.parameters(), lr=0.1))
-    loss.q.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"^q of LLS is frozen"):
-        check_q(loss, torch.optim.SGD([loss.q], lr=0.1))
-
-
-def test_focal_of_an_ignored_label_is_divided_by_the_samples_that_count():
-    """The case of which an earlier version made 3/4 of the right value."""
-    z, y = case(K, b=4)
-    ignored = y.clone()
-    ignored[0] = -100
-    close(Focal(K)(z, ignored), Focal(K)(z[1:], y[1:]))

@@ -78,6 +78,28 @@ def test_vmap_over_models_equals_one_model_at_a_time(name):
     close(values, torch.stack(one_by_one))
 
 
+@pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
+def test_vmap_of_soft_labels_equals_the_batch(name):
+    z, _ = case(K)
+    soft = torch.rand(16, K, dtype=torch.float64).softmax(-1)
+    soft = soft * (soft > 0.1)  # some classes without a share
+    x = z.detach().flip(0)
+    method = make_method(name, K, reduction="none")
+    close(vmap(lambda z, s, x: method(z, s, x=x))(z.detach(), soft, x), method(z, soft, x=x).detach())
+
+
+@pytest.mark.parametrize("name", ["ols", "lls_topn method.n=3"])
+def test_what_accumulates_in_train_mode_is_refused_in_torch_func(name):
+    method = make_method(name, K).train()
+    method.gathering = True  # of lls_topn
+    z, y = case(K)
+    for transformed in (grad(lambda z: method(z, y)), vmap(lambda z: method(z[None], y[:1]))):
+        with pytest.raises(RuntimeError, match=r"gathers predictions in train mode, .* call eval\(\)"):
+            transformed(z.detach())
+    method(z, y).backward()  # its state is as before
+    method.end_epoch()
+
+
 @pytest.mark.parametrize("name", ["lls", "lls_topn method.n=3", "lls_st", "lspp", "kd"])
 def test_hessian_equals_differences_of_the_gradient(name):
     loss, parameters = functional(name)
@@ -115,6 +137,26 @@ def test_compiled_equals_eager(name, k):
         loss.backward()
         results.append([loss.detach(), logits.grad, *(parameter.grad for parameter in method.parameters())])
     torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lls_topn method.n=3", "ols", "kd"])
+def test_graph_breaks_and_train_mode_under_compile(name):
+    """Without code generation, which takes time. The teacher breaks the graph, and so does what lls_topn gathers."""
+    torch.compiler.reset()
+    z, y = case(K)
+    y[3] = -100
+    methods = [make_method(name, K).train() for _ in range(2)]
+    for method in methods:
+        method.gathering = True  # of lls_topn
+        if name == "kd":
+            method.set_teacher(lambda x: x * float(x.sum() > -1e9))
+    eager, compiled = methods[0], torch.compile(methods[1], backend="aot_eager")
+    for _ in range(3):
+        close(compiled(z, y, x=z.detach().flip(0)), eager(z, y, x=z.detach().flip(0)))
+    for method in methods:
+        method.end_epoch()
+    states = [method.state_dict() for method in methods]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items() if key != "_extra_state")
 
 
 def test_the_compiled_function_has_the_right_value_where_its_closed_form_was_wrong():
