@@ -74,7 +74,7 @@ def test_triton_kernels_equal_float64_on_a_gpu(k):
 
 @pytest.mark.gpu
 def test_calls_on_a_gpu_equal_those_on_a_cpu():
-    """Ignored labels, weights and losses per sample, without waiting for the GPU; also more samples than a kernel takes."""
+    """Ignored labels, weights and losses per sample, without waiting; also of more samples than a kernel takes."""
     for k, b in ((7, 64), (100, 5000)):
         method, z, y = case(k, b=b)
         y[::5] = -100
