@@ -21,6 +21,7 @@ from lls.paper.tables.declaration import PAPER
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted(ROOT.glob("docs/*.md")), ROOT / "data" / "README.md"]
+RECIPES_PAGE = ROOT / "docs" / "use-the-loss.md"  # test_recipes.py runs its Python blocks
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)  # indentation, language, code
 NEW_FILE = re.compile(r"^`([^`\n]+)`:\n\n```\w*\n(.*?)^```$", re.M | re.S)  # path and text of a file to create
 

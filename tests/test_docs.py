@@ -14,6 +14,7 @@ from documents import (
     NEW_FILE,
     PAGES,
     README,
+    RECIPES_PAGE,
     code_blocks,
     inline_code,
     is_template,
@@ -30,7 +31,12 @@ from lls.training.schedule import make_schedule
 
 SHORT_EPOCHS = 3  # commands that train digits for at most so many epochs are really run
 
-all_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+def relative(page):
+    return str(page.relative_to(ROOT))
+
+
+all_pages = pytest.mark.parametrize("page", PAGES, ids=relative)
 
 
 @all_pages
@@ -98,7 +104,7 @@ def test_a_short_command_on_digits_trains(line, train_py, overrides, tmp_path, m
 # -- code ------------------------------------------------------------------------------------------------------------
 
 
-@all_pages
+@pytest.mark.parametrize("page", [page for page in PAGES if page != RECIPES_PAGE], ids=relative)
 def test_the_python_blocks_of_a_page_run_one_after_another_as_pasted(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "pasted"}
