@@ -61,5 +61,5 @@ if __name__ == "__main__":
     results["fsdp"] = steps_of_fsdp_and_the_plain_loop()
     dist.destroy_process_group()
     torch.save(results, f"{rank}.pt")
-    # Without Python's own exit, which in rare cases aborts: "terminate called without an active exception" (PyTorch 2.11).
+    # Without Python's exit, which rarely aborts: "terminate called without an active exception" (PyTorch 2.11).
     os._exit(0)

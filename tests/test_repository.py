@@ -118,13 +118,15 @@ def test_a_run_of_a_removed_method_can_still_be_listed(overrides):
 
 
 def test_requirements_are_pinned_and_within_the_packages_ranges():
-    """Those of all extras too, because `make setup` installs them from requirements.txt."""
+    """Those of all extras too, because `make setup` installs them from requirements.txt; but not those of `recipes`."""
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] not in "#-"]
     pins = [Requirement(line.partition("#")[0]) for line in lines]
     assert all(str(pin.specifier).startswith("==") for pin in pins)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert extras.keys() >= {"experiments", "test", "slurm"}
+    recipes = [Requirement(line) for line in extras.pop("recipes")]
+    assert all(str(pin.specifier).startswith("==") for pin in recipes if pin.name != "lls")
     for depends in map(Requirement, chain(project["dependencies"], *extras.values())):
         if depends.name == "lls":
             assert depends.extras <= extras.keys()
