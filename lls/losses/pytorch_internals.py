@@ -12,14 +12,14 @@ log_softmax_backward = torch._log_softmax_backward_data
 assert_async = torch._assert_async
 
 
-def sum_rows(rows: Tensor, index: Tensor, num_rows: int) -> Tensor:
-    """Return `[num_rows, K]`: row i is the sum of the `rows` `[B, K]` whose `index` `[B]` is i.
+def minus_row_sums(rows: Tensor, index: Tensor, num_rows: int) -> Tensor:
+    """Return `[num_rows, K]`: row i is minus the sum of the `rows` `[B, K]` whose `index` `[B]` is i.
 
     It adds in a fixed order, so that repeated runs are bit-exact. On a GPU the backward pass of an embedding does so,
     and index_add_ does not."""
     if rows.device.type == "cpu":
-        return rows.new_zeros(num_rows, rows.shape[1]).index_add_(0, index, rows)
-    return torch.ops.aten.embedding_dense_backward(rows, index, num_rows, -1, False)
+        return rows.new_zeros(num_rows, rows.shape[1]).index_add_(0, index, rows, alpha=-1)
+    return torch.ops.aten.embedding_dense_backward(-rows, index, num_rows, -1, False)
 
 
 def inside_transform() -> bool:

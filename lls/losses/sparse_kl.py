@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lls.losses.divergences import symmetric_kl_of
-from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, softmax_backward, sum_rows
+from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, minus_row_sums, softmax_backward
 from lls.losses.symmetric_kl import forbid_double_backward
 
 
@@ -85,9 +85,10 @@ class _SparseKL(torch.autograd.Function):
         t, s = log_t.exp(), log_s.exp()
         log_p = logits.log_softmax(1)
         p = log_p.exp()
-        d_at, m_at = t - p.gather(1, candidates), log_t - log_p.gather(1, candidates)
-        d = (s - p).scatter_(1, candidates, d_at)
-        m = (log_s - log_p).scatter_(1, candidates, m_at)
+        # As in value_and_gradients of symmetric_kl.py, d, m and h are those of the formulas times -1.
+        d_at, m_at = p.gather(1, candidates) - t, log_p.gather(1, candidates) - log_t
+        d = (p - s).scatter_(1, candidates, d_at)
+        m = (log_p - log_s).scatter_(1, candidates, m_at)
         losses = torch.linalg.vecdot(d, m).clamp_min_(0)  # rounding may make a loss near 0 negative
 
         h = d_at + t * m_at
@@ -95,15 +96,15 @@ class _SparseKL(torch.autograd.Function):
             h[:, :1] *= learned
         # Of all other classes. Their d sum to minus those of the candidates.
         h_others = s * (m.sum(1, keepdim=True) - m_at.sum(1, keepdim=True)) - d_at.sum(1, keepdim=True)
-        grad_row = log_softmax_backward(torch.cat([h, h_others], 1), log_w, 1, h.dtype)
-        minus_grad_z = softmax_backward(m, p, 1, p.dtype).add_(d)
-        ctx.save_for_backward(minus_grad_z, grad_row, y)
+        minus_grad_row = log_softmax_backward(torch.cat([h, h_others], 1), log_w, 1, h.dtype)
+        grad_z = softmax_backward(m, p, 1, p.dtype).add_(d)
+        ctx.save_for_backward(grad_z, minus_grad_row, y)
         ctx.scale, ctx.num_classes = scale, len(q)
-        return losses * scale
+        return losses.mul_(scale)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         forbid_double_backward("sparse_symmetric_kl")
-        minus_grad_z, grad_row, y = ctx.saved_tensors
+        grad_z, minus_grad_row, y = ctx.saved_tensors
         grad = (grad * ctx.scale).unsqueeze(1)
-        return minus_grad_z * -grad, sum_rows(grad_row * grad, y, ctx.num_classes), None, None, None, None
+        return grad_z * grad, minus_row_sums(minus_grad_row * grad, y, ctx.num_classes), None, None, None, None

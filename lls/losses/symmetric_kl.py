@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lls.device import has_triton
 from lls.losses.divergences import log_mixture, symmetric_kl_of
-from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, softmax_backward, sum_rows
+from lls.losses.pytorch_internals import inside_transform, log_softmax_backward, minus_row_sums, softmax_backward
 from lls.losses.reduction import reduce
 
 # The Triton kernel that adds up the rows of Q reads all labels in each of its programs, and is compiled for each batch
@@ -50,13 +50,15 @@ def symmetric_kl(
         return scale * reduce(_composite(logits, q, y, alpha), reduction)
     if reduction == "none":
         return _SymmetricKL.apply(logits, q, y, alpha, scale, True)
-    factor = scale if reduction == "sum" else scale / len(y) if len(y) else math.nan
-    return _SymmetricKL.apply(logits, q, y, alpha, factor, False)
+    if reduction == "mean":
+        b = y.shape[0]
+        scale = scale / b if b else math.nan
+    return _SymmetricKL.apply(logits, q, y, alpha, scale, False)
 
 
 def loss_kernel(logits: Tensor) -> str:
     """Return what computes symmetric_kl of these logits: `triton` or `torch`."""
-    return "triton" if logits.dtype == torch.float32 and has_triton(logits.device) else "torch"
+    return "triton" if logits.is_cuda and logits.dtype == torch.float32 and has_triton(logits.device) else "torch"
 
 
 def _composite(logits: Tensor, q: Tensor, y: Tensor, alpha: float) -> Tensor:
@@ -68,31 +70,31 @@ def _composite(logits: Tensor, q: Tensor, y: Tensor, alpha: float) -> Tensor:
 class _SymmetricKL(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, q: Tensor, y: Tensor, alpha: float, factor: float, per_sample: bool) -> Tensor:
-        ctx.factor, ctx.num_classes = factor, len(q)
+        ctx.factor, ctx.num_classes = factor, q.shape[0]
         ctx.triton = loss_kernel(logits) == "triton"
         if ctx.triton:
             from lls.losses import symmetric_kl_triton as triton_kl
 
-            losses, minus_grad_z, grad_q = triton_kl.value_and_gradients(logits, q, y, alpha)
+            losses, grad_z, minus_grad_q = triton_kl.value_and_gradients(logits, q, y, alpha)
             loss = losses if per_sample else losses.sum()
         else:
-            loss, minus_grad_z, grad_q = value_and_gradients(logits, q, y, alpha, per_sample)
-        ctx.save_for_backward(minus_grad_z, grad_q, y)
-        return loss * factor
+            loss, grad_z, minus_grad_q = value_and_gradients(logits, q, y, alpha, per_sample)
+        ctx.save_for_backward(grad_z, minus_grad_q, y)
+        return loss.mul_(factor)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         forbid_double_backward("symmetric_kl")
-        minus_grad_z, grad_q, y = ctx.saved_tensors
+        grad_z, minus_grad_q, y = ctx.saved_tensors
         grad = grad * ctx.factor  # a scalar, or one number per sample
         column = grad.unsqueeze(1) if grad.dim() else grad
         if ctx.triton and len(y) <= MAX_BATCH_OF_KERNEL:
             from lls.losses import symmetric_kl_triton as triton_kl
 
-            rows = triton_kl.scaled_row_sums(grad_q, y, ctx.num_classes, grad)
+            grad_q = triton_kl.minus_scaled_row_sums(minus_grad_q, y, ctx.num_classes, grad)
         else:
-            rows = sum_rows(grad_q * column, y, ctx.num_classes)
-        return minus_grad_z * -column, rows, None, None, None, None
+            grad_q = minus_row_sums(minus_grad_q * column, y, ctx.num_classes)
+        return grad_z * column, grad_q, None, None, None, None
 
 
 def forbid_double_backward(name: str) -> None:
@@ -104,10 +106,11 @@ def forbid_double_backward(name: str) -> None:
 def value_and_gradients(
     logits: Tensor, q_logits: Tensor, y: Tensor, alpha: float, per_sample: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return three tensors: the loss, the negative of its gradient to the logits, its gradient to the rows Q_y.
+    """Return three tensors: the loss, its gradient to the logits, the negative of its gradient to the rows Q_y.
 
     The loss is summed over the batch, or `[B]` with `per_sample`. The gradients are those of each sample, `[B, K]`.
-    Written with few operations, because each costs more than its arithmetic.
+    Written with few operations, because each costs more than its arithmetic. So are the signs: d, m and h are those of
+    the formulas times -1.
     """
     at_y = y.unsqueeze(1)
     log_p, log_q = logits.log_softmax(1), q_logits.index_select(0, y).log_softmax(1)
@@ -117,11 +120,11 @@ def value_and_gradients(
         t_y = learned + (1 - alpha)
         log_t.scatter_(1, at_y, t_y.log())
     p, t = log_p.exp(), log_t.exp()
-    m, d = log_t.sub_(log_p), t - p
+    m, d = log_p.sub_(log_t), p - t
+    loss = torch.linalg.vecdot(d, m) if per_sample else d.view(-1).dot(m.view(-1))
     h = t.mul_(m).add_(d)
     if alpha < 1:
-        h.scatter_(1, at_y, h.gather(1, at_y).mul_(learned).div_(t_y))
-    loss = torch.linalg.vecdot(d, m) if per_sample else d.view(-1).dot(m.view(-1))
+        h.scatter_(1, at_y, h.gather(1, at_y).mul_(learned.div_(t_y)))
     # No term of the sum is negative, but rounding may make it so where t and p are nearly equal.
     loss = loss.clamp_min_(0)
     return loss, softmax_backward(m, p, 1, p.dtype).add_(d), log_softmax_backward(h, log_q, 1, h.dtype)

@@ -16,19 +16,19 @@ def value_and_gradients(logits: Tensor, q_logits: Tensor, y: Tensor, alpha: floa
 
     A label out of range gives a loss of nan. Raising an error would need to wait for the device."""
     (b, k), logits, q_logits, y = logits.shape, logits.contiguous(), q_logits.contiguous(), y.contiguous()
-    losses, minus_grad_z, grad_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
+    losses, grad_z, minus_grad_q = logits.new_empty(b), torch.empty_like(logits), torch.empty_like(logits)
     block = triton.next_power_of_2(k)
     if b > 0:
         sample_kernel[(b,)](
-            *(logits, q_logits, y, losses, minus_grad_z, grad_q, k, alpha, 1 - alpha, math.log(alpha)),
+            *(logits, q_logits, y, losses, grad_z, minus_grad_q, k, alpha, 1 - alpha, math.log(alpha)),
             BLOCK=block,
             num_warps=min(16, max(1, block // 256)),
         )
-    return losses, minus_grad_z, grad_q
+    return losses, grad_z, minus_grad_q
 
 
-def scaled_row_sums(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
-    """Return `[num_classes, K]`: row c is the sum of factor · row over the `rows` `[B, K]` whose y is c.
+def minus_scaled_row_sums(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -> Tensor:
+    """Return `[num_classes, K]`: row c is minus the sum of factor · row over the `rows` `[B, K]` whose y is c.
 
     factor: a scalar, or `[B]`."""
     (b, k), y, factor = rows.shape, y.contiguous(), factor.expand(len(y))
@@ -40,7 +40,7 @@ def scaled_row_sums(rows: Tensor, y: Tensor, num_classes: int, factor: Tensor) -
 
 @triton.jit
 def sample_kernel(
-    z_at, q_at, y_at, loss_at, minus_grad_z_at, grad_q_at, k, alpha, hard_share, log_alpha, BLOCK: tl.constexpr
+    z_at, q_at, y_at, loss_at, grad_z_at, minus_grad_q_at, k, alpha, hard_share, log_alpha, BLOCK: tl.constexpr
 ):
     sample = tl.program_id(0).to(tl.int64)
     y = tl.load(y_at + sample)
@@ -57,8 +57,8 @@ def sample_kernel(
     loss = tl.sum(d * m, 0)
     loss = tl.where(loss < 0, 0.0, loss)  # unlike tl.maximum, this keeps a nan
     tl.store(loss_at + sample, tl.where(known, loss, float("nan")))
-    tl.store(minus_grad_z_at + sample * k + column, d + p * (m - tl.sum(p * m, 0)), mask=inside)
-    tl.store(grad_q_at + sample * k + column, h - q * tl.sum(h, 0), mask=inside)
+    tl.store(grad_z_at + sample * k + column, -d - p * (m - tl.sum(p * m, 0)), mask=inside)
+    tl.store(minus_grad_q_at + sample * k + column, q * tl.sum(h, 0) - h, mask=inside)
 
 
 @triton.jit
@@ -78,5 +78,5 @@ def class_kernel(rows_at, y_at, factor_at, factor_stride, sums_at, k, B: tl.cons
     for sample in range(B):  # in order and without atomics, so that repeated runs are bit-exact
         if tl.load(y_at + sample) == target_class:
             row = tl.load(rows_at + sample * k + column, mask=inside, other=0.0)
-            total += row * tl.load(factor_at + sample * factor_stride)
+            total -= row * tl.load(factor_at + sample * factor_stride)
     tl.store(sums_at + target_class * k + column, total, mask=inside)
