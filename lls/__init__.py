@@ -61,3 +61,7 @@ if not TYPE_CHECKING:  # a type checker would take any name of a module with __g
         if name not in _MODULES:
             raise AttributeError(f"module 'lls' has no attribute {name!r}")
         return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_MODULES]

@@ -20,7 +20,8 @@ class QMatrix(NamedTuple):
 
     logits: `[K, K]`, float; rows are true classes.
     classes: the names of the K classes.
-    about: where Q comes from; a run writes dataset, network, method, the keys of the method such as alpha, and run."""
+    about: where Q comes from, under keys of your choice; a run writes dataset, network, method, its alpha, and run.
+    """
 
     logits: Tensor
     classes: list[str]
@@ -44,7 +45,10 @@ def save_q(path: Path | str, q: QMatrix) -> None:
     """Write Q as a safetensors file with one tensor, `q_logits`.
 
     Class names and `about` are JSON under the one metadata key `q`. safetensors writes several keys in random order,
-    and equal matrices should give equal files."""
+    and equal matrices should give equal files. Raises ValueError if there is not one name per row and column."""
+    k = len(q.classes)
+    if tuple(q.logits.shape) != (k, k):
+        raise ValueError(f"Q has shape {[*q.logits.shape]}, and {k} classes have names: must be {k} x {k}")
     metadata = {"q": json.dumps({"classes": q.classes, **q.about}, sort_keys=True)}
     tensors = {"q_logits": q.logits.detach().cpu().float().contiguous()}
     write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, metadata))

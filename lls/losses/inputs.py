@@ -1,5 +1,7 @@
 """Check and reshape what a loss is called with: logits and labels as in torch.nn.functional.cross_entropy."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ def check_inputs(logits: Tensor, y: Tensor, num_classes: int | None) -> None:
     classes = shape.pop(min(1, len(shape) - 1))
     if classes != num_classes and (num_classes is not None or classes == 0):
         expected = "one or more" if num_classes is None else num_classes
-        raise ValueError(f"logits {_text(logits)} have {classes} classes: must have {expected}")
+        raise ValueError(f"logits {_text(logits)} have {classes} classes: [B, K, ...] must have {expected}")
     if y.is_floating_point() and y.shape != logits.shape:
         raise ValueError(
             f"soft labels {_text(y)} for logits {_text(logits)}: must have the same shape (class indices are integers)"
@@ -49,7 +51,8 @@ def _text(tensor: Tensor) -> str:
 def check_tensor(name: str, tensor: object) -> None:
     """Raise TypeError unless `tensor` is a dense tensor, and ValueError if its memory was freed."""
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} of type {type(tensor).__name__}: must be a tensor")
+        hint = ", such as output.logits" if hasattr(tensor, "logits") else ""
+        raise TypeError(f"{name} of type {type(tensor).__name__}: must be a tensor{hint}")
     if hasattr(tensor, "full_tensor"):  # a DTensor: this process holds a part of it
         raise TypeError(f"{name} of type {type(tensor).__name__}: must be a plain tensor, such as x.full_tensor()")
     if tensor.layout != torch.strided or tensor.is_nested:
@@ -62,8 +65,9 @@ def check_tensor(name: str, tensor: object) -> None:
 
 def check_alpha(alpha: float) -> None:
     """Raise ValueError unless α, the share of a learned target, is in (0, 1]."""
-    if not 0 < alpha <= 1:
-        raise ValueError(f"alpha={alpha}: must be above 0 and at most 1 (0 leaves nothing to learn: use onehot)")
+    if not isinstance(alpha, Real) or not 0 < alpha <= 1:
+        value = f"alpha={alpha}" if isinstance(alpha, Real | str) else f"alpha of type {type(alpha).__name__}"
+        raise ValueError(f"{value}: must be above 0 and at most 1 (0 leaves nothing to learn: use onehot)")
 
 
 def check_labels(y: Tensor, num_classes: int, ignore_index: int | None) -> bool:

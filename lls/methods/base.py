@@ -14,6 +14,7 @@ A method works in any training loop, with the arguments of torch.nn.functional.c
     loss = method(net(x), y)
 """
 
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
@@ -62,6 +63,9 @@ class Method(nn.Module):
     """Whether a CUDA graph may replay `loss`. It may if every step of an epoch runs the same operations on tensors of
     the same shapes, never waits for the device, draws nothing on the CPU and changes no Python state."""
 
+    num_classes: int | None
+    ignore_index: int
+    reduction: str
     class_weight: Tensor | None
 
     def __init__(
@@ -73,6 +77,11 @@ class Method(nn.Module):
         reduction: str = "mean",
     ):
         super().__init__()
+        if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 1):
+            value = f" and value {num_classes}" if isinstance(num_classes, Real) else ""
+            raise ValueError(f"num_classes of type {type(num_classes).__name__}{value}: must be a whole number above 0")
+        if not isinstance(ignore_index, Integral):
+            raise ValueError(f"ignore_index={ignore_index}: must be a whole number")
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction}: must be one of mean, sum, none")
         if weight is not None:
@@ -94,6 +103,10 @@ class Method(nn.Module):
     if TYPE_CHECKING:  # nn.Module declares the result of a call as Any
 
         def __call__(self, logits: Tensor, y: Tensor, **fields: Any) -> Tensor: ...
+
+    def extra_repr(self) -> str:
+        alpha = f", alpha={self.alpha}" if hasattr(self, "alpha") else ""
+        return f"{self.num_classes}{alpha}, reduction={self.reduction!r}"
 
     def prepare(self, net: nn.Module) -> None:
         """Check or read the network before training. Raises ValueError if the method does not fit the network."""

@@ -11,6 +11,8 @@ def check_q(method: nn.Module, optimizer: Optimizer) -> bool:
     Raises ValueError if the optimizer lacks a parameter, or if one is frozen. The loss would then be computed with a Q
     that never changes, and nothing else would say so.
     """
+    if not isinstance(method, nn.Module):
+        raise TypeError(f"check_q(loss, optimizer): the first argument is a {type(method).__name__}, not a module")
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     parameters = dict(method.named_parameters())
     lacking = [name for name, parameter in parameters.items() if id(parameter) not in trained]

@@ -92,7 +92,7 @@ class LLS(Method):
         return four_terms(log_mixture(F.log_softmax(rows, -1), batch.y, self.alpha), log_p)
 
     def q_logits(self) -> Tensor:
-        return self.q.detach()
+        return self.q.detach().clone()
 
     def param_groups(self, weight_decay: float) -> list[dict]:
         return super().param_groups(weight_decay if self.q_weight_decay else 0.0)

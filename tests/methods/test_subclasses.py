@@ -96,6 +96,8 @@ def test_check_q():
         check_q(loss, torch.optim.SGD(net.parameters(), lr=0.1))
     with pytest.raises(ValueError, match=r"does not train 1\.q of Sequential"):
         check_q(torch.nn.Sequential(net, loss), torch.optim.SGD(net.parameters(), lr=0.1))
+    with pytest.raises(TypeError, match=r"^check_q\(loss, optimizer\): the first argument is a SGD, not a module"):
+        check_q(torch.optim.SGD(net.parameters(), lr=0.1), loss)
     loss.q.requires_grad_(False)
     with pytest.raises(ValueError, match=r"^q of LLS is frozen"):
         check_q(loss, torch.optim.SGD([loss.q], lr=0.1))

@@ -1,11 +1,14 @@
 """Inputs that do not fit a loss: each ends in one line, the same in all methods."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from loss_cases import METHODS, make_method
+
+from lls import LLS
 
 K = 7
 Z, Y = torch.randn(4, K, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 6, 2])
@@ -56,7 +59,7 @@ WRONG = {
     "one label per image": (PIXELS, LABELS[:, 0, 0], ValueError, f"{SHAPE} [2, 3, 5]"),
     "pixels in another order": (PIXELS, LABELS.mT, ValueError, "labels of shape [2, 5, 3] for logits of shape"),
     "pixels with a channel": (PIXELS, LABELS[:, None], ValueError, f"{SHAPE} [2, 3, 5]"),
-    "classes last": (PIXELS.movedim(1, -1), LABELS, ValueError, "have 3 classes: must have 7"),
+    "classes last": (PIXELS.movedim(1, -1), LABELS, ValueError, "have 3 classes: [B, K, ...] must"),
     "one-hot integers": (Z, torch.eye(K).long()[Y], ValueError, "one-hot labels must be floating point"),
     "one-hot booleans": (Z, torch.eye(K).bool()[Y], TypeError, "labels of torch.bool: must be integers"),
     "booleans": (Z, Y > 2, TypeError, "labels of torch.bool: must be integers"),
@@ -72,14 +75,20 @@ WRONG = {
     "no label": (Z, None, TypeError, f"labels of type NoneType: {TYPE} a tensor"),
     "labels and shares of mixup": (Z, (Y, Y, 0.3), TypeError, f"labels of type tuple: {TYPE} a tensor"),
     "labels elsewhere": (Z, Y.to("meta"), ValueError, "labels on meta and logits on cpu"),
-    "fewer classes": (Z[:, :5], Y, ValueError, "logits of shape [4, 5] have 5 classes: must have 7"),
-    "more classes": (torch.zeros(4, 8), Y, ValueError, "logits of shape [4, 8] have 8 classes: must have 7"),
-    "no classes": (Z[:, :0], Y, ValueError, "logits of shape [4, 0] have 0 classes: must have 7"),
-    "logits of one class each": (Z[:, 0], Y, ValueError, "logits of shape [4] have 4 classes: must have 7"),
+    "fewer classes": (Z[:, :5], Y, ValueError, "logits of shape [4, 5] have 5 classes: [B, K, ...] must"),
+    "more classes": (
+        torch.zeros(4, 8),
+        Y,
+        ValueError,
+        "logits of shape [4, 8] have 8 classes: [B, K, ...] must",
+    ),
+    "no classes": (Z[:, :0], Y, ValueError, "logits of shape [4, 0] have 0 classes: [B, K, ...] must"),
+    "logits of one class each": (Z[:, 0], Y, ValueError, "logits of shape [4] have 4 classes: [B, K, ...] must"),
     "a number": (Z[0, 0], Y[0], ValueError, f"logits without dimensions: {TYPE} [B, K]"),
     "integer logits": (Z.long(), Y, TypeError, "logits of torch.int64: must be floating point"),
     "complex logits": (Z.cfloat(), Y, TypeError, "logits of torch.complex64: must be floating point"),
     "logits with features": ((Z, Z), Y, TypeError, f"logits of type tuple: {TYPE} a tensor"),
+    "the output of a model": (SimpleNamespace(logits=Z), Y, TypeError, "must be a tensor, such as output.logits"),
     "sparse logits": (Z.to_sparse(), Y, TypeError, "logits of layout torch.sparse_coo: must be a dense tensor"),
     "logits of a DTensor": (Z.as_subclass(Sharded), Y, TypeError, "such as x.full_tensor()"),
     "labels of a DTensor": (Z, Y.as_subclass(Sharded), TypeError, "such as x.full_tensor()"),
@@ -123,6 +132,7 @@ def test_a_teacher_with_other_classes_is_refused(name):
     ("keys", "line"),
     [
         ({"reduction": "batchmean"}, "reduction=batchmean: must be one of mean, sum, none"),
+        ({"ignore_index": 1.5}, "ignore_index=1.5: must be a whole number"),
         ({"weight": [1.0] * K}, "weight of type list: must be a tensor"),
         ({"weight": torch.ones(K - 1)}, "must be floating point, of shape [7]"),
         ({"weight": torch.ones(K, 1)}, "must be floating point, of shape [7]"),
@@ -136,3 +146,15 @@ def test_all_methods_refuse_wrong_arguments(keys, line):
         assert "\n" not in str(caught.value)
         with pytest.raises(TypeError):
             make_method(option, K, no_such_argument=1)
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, 10.0, "10", Z])
+def test_a_wrong_number_of_classes_is_refused(num_classes):
+    with pytest.raises(ValueError, match=r"^num_classes of type \w+.*: must be a whole number above 0"):
+        LLS(num_classes, Y)
+
+
+@pytest.mark.parametrize("alpha", [0, 1.5, "0.1", Z])
+def test_an_alpha_out_of_range_is_refused(alpha):
+    with pytest.raises(ValueError, match=r"^alpha.*: must be above 0 and at most 1"):
+        LLS(K, alpha)

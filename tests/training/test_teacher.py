@@ -200,6 +200,12 @@ def test_a_q_of_other_classes_is_refused(overrides, tmp_path):
         execute(run_of("method=lls_st", f"method.q={tmp_path}/q.safetensors", *SHORT, *overrides))
 
 
+def test_save_q_refuses_names_that_do_not_fit(tmp_path):
+    with pytest.raises(ValueError, match=r"^Q has shape \[3, 3\], and 2 classes have names: must be 2 x 2"):
+        lls.save_q(tmp_path / "q.safetensors", lls.QMatrix(torch.zeros(3, 3), ["cat", "dog"], {}))
+    assert not list(tmp_path.iterdir())
+
+
 def test_load_q_reads_what_save_q_wrote(tmp_path):
     q = q_file(tmp_path / "q.safetensors", ["a", "b", "c"])
     again = lls.load_q(tmp_path / "q.safetensors")
