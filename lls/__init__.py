@@ -2,7 +2,7 @@
 
 In other people's code:
 
-- The losses are modules that are called as torch.nn.functional.cross_entropy is: `LLS(num_classes=10)(logits, labels)`.
+- The losses are modules that are called as torch.nn.CrossEntropyLoss is: `LLS(num_classes=10)(logits, labels)`.
 - `check_q` tells whether an optimizer trains the Q of a loss.
 - `load_q` and `save_q` read and write a learned Q, which is a `QMatrix`.
 """

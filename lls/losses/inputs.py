@@ -34,17 +34,17 @@ def check_inputs(logits: Tensor, y: Tensor, num_classes: int | None) -> None:
     classes = shape.pop(min(1, len(shape) - 1))
     if classes != num_classes and (num_classes is not None or classes == 0):
         expected = "one or more" if num_classes is None else num_classes
-        raise ValueError(f"logits {_text(logits)} have {classes} classes: [B, K, ...] must have {expected}")
-    if y.is_floating_point() and y.shape != logits.shape:
-        raise ValueError(
-            f"soft labels {_text(y)} for logits {_text(logits)}: must have the same shape (class indices are integers)"
-        )
-    if not y.is_floating_point() and list(y.shape) != shape:
+        raise ValueError(f"logits {_shape_text(logits)} have {classes} classes: [B, K, ...] must have {expected}")
+    soft = y.is_floating_point()
+    if (y.shape != logits.shape) if soft else (list(y.shape) != shape):
+        shapes = f"{_shape_text(y)} for logits {_shape_text(logits)}"
+        if soft:
+            raise ValueError(f"soft labels {shapes}: must have the same shape (class indices are integers)")
         hint = "; one-hot labels must be floating point" if y.shape == logits.shape else ""
-        raise ValueError(f"labels {_text(y)} for logits {_text(logits)}: must have shape {shape}{hint}")
+        raise ValueError(f"labels {shapes}: must have shape {shape}{hint}")
 
 
-def _text(tensor: Tensor) -> str:
+def _shape_text(tensor: Tensor) -> str:
     return f"of shape {[*tensor.shape]}"
 
 

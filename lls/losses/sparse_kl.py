@@ -85,7 +85,7 @@ class _SparseKL(torch.autograd.Function):
         t, s = log_t.exp(), log_s.exp()
         log_p = logits.log_softmax(1)
         p = log_p.exp()
-        # As in value_and_gradients of symmetric_kl.py, d, m and h are those of the formulas times -1.
+        # As in value_and_gradients of symmetric_kl.py, d, m and h have the opposite sign of the formulas.
         d_at, m_at = p.gather(1, candidates) - t, log_p.gather(1, candidates) - log_t
         d = (p - s).scatter_(1, candidates, d_at)
         m = (log_p - log_s).scatter_(1, candidates, m_at)

@@ -109,8 +109,8 @@ def value_and_gradients(
     """Return three tensors: the loss, its gradient to the logits, the negative of its gradient to the rows Q_y.
 
     The loss is summed over the batch, or `[B]` with `per_sample`. The gradients are those of each sample, `[B, K]`.
-    Written with few operations, because each costs more than its arithmetic. So are the signs: d, m and h are those of
-    the formulas times -1.
+    Written with few operations, because each costs more than its arithmetic. For the same reason d, m and h have the
+    opposite sign of the formulas.
     """
     at_y = y.unsqueeze(1)
     log_p, log_q = logits.log_softmax(1), q_logits.index_select(0, y).log_softmax(1)

@@ -7,7 +7,7 @@ To add a method, write lls/methods/<name>.py with one Method subclass and config
 takes `num_classes` and the other keys of the yaml, and raises ValueError for a value out of range. The keys `teacher`
 and `q` of a yaml with `teacher:` are not passed to the constructor: the teacher arrives by `set_teacher`.
 
-A method works in any training loop, with the arguments of torch.nn.functional.cross_entropy:
+A method works in any training loop, with the arguments of torch.nn.CrossEntropyLoss:
 
     method = LLS(num_classes=10, alpha=0.1)
     optimizer = SGD([*net.parameters(), *method.parameters()], lr=0.1)
@@ -48,7 +48,7 @@ class LossOptions(TypedDict, total=False):
 
 
 class Method(nn.Module):
-    """A loss and the state that it trains or accumulates. It is called as torch.nn.functional.cross_entropy is.
+    """A loss and the state that it trains or accumulates. It is called as torch.nn.CrossEntropyLoss is.
 
     A subclass defines `losses`. Where a loss has no value per sample, it defines `loss`; such a method takes no
     `weight`, soft or ignored labels, and only `reduction="mean"`.
@@ -94,7 +94,7 @@ class Method(nn.Module):
 
     def losses(self, batch: Batch) -> Tensor:
         """Return the loss of each sample, `[B]`, differentiable in `batch.logits` and in the parameters."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines neither `losses` nor `loss`")
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the scalar loss of a training step: the mean, or the sum, of `losses`."""

@@ -54,14 +54,14 @@ def test_a_loss_per_sample_has_the_mean_and_the_sum_of_the_other_reductions(name
 def test_ignored_samples_do_not_count(name):
     z, y = case(K)
     other = z.detach().flip(0)
-    kept = torch.arange(16) % 4 != 1
-    expected = make_method(name, K)(z[kept], y[kept], x=other[kept])
+    counted = torch.arange(16) % 4 != 1
+    expected = make_method(name, K)(z[counted], y[counted], x=other[counted])
     method = make_method(name, K, ignore_index=255)
-    loss = method(z, y.where(kept, 255), x=other)
+    loss = method(z, y.where(counted, 255), x=other)
     close(loss, expected)
     to_z = gradient(loss, z)
     close(to_z, gradient(expected, z))
-    assert not to_z[~kept].any()
+    assert not to_z[~counted].any()
     assert method(z, torch.full((16,), 255), x=other).isnan()
 
 
@@ -161,13 +161,13 @@ def test_an_empty_batch(name, reduction, expected):
 @pytest.mark.parametrize("name", ["ols", "lls_topn method.n=3"])
 def test_ignored_samples_are_not_accumulated(name):
     z, y = case(K, 64)
-    kept = torch.arange(64) % 2 == 0
+    counted = torch.arange(64) % 2 == 0
     methods = [make_method(name, K) for _ in range(2)]
     for method in methods:
         method.train()
         method.gathering = True  # of lls_topn
-    methods[0](z, y.where(kept, -100))
-    methods[1](z[kept], y[kept])
+    methods[0](z, y.where(counted, -100))
+    methods[1](z[counted], y[counted])
     first, second = (method.state_dict() for method in methods)
     extra = [state.pop("_extra_state", {}) for state in (first, second)]
     for key in first:

@@ -62,6 +62,14 @@ def test_losses_of_another_shape_are_refused(shape):
         Wrong(reduction="none")(z, y)
 
 
+def test_a_method_without_a_loss_says_so():
+    class Empty(Method):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"^Empty defines neither `losses` nor `loss`"):
+        Empty()(*case(K))
+
+
 def test_a_subclass_may_change_the_losses():
     class Doubled(OneHot):
         def losses(self, batch: Batch):
