@@ -18,7 +18,7 @@ from lls.training.execute import execute
 def test_smoke_runs_are_distinct_and_write_to_outputs_smoke():
     small = [load(name, smoke=True) for name in PAPER]
     runs = runs_of(small)
-    assert len({run.id for run in runs}) == len(runs) == 280
+    assert len({run.id for run in runs}) == len(runs) == 466
     assert {str(run.cfg.machine.output) for run in runs} == {"outputs/smoke"}
     full = runs_of(load(name) for name in PAPER)
     assert Counter(run.cfg.dataset.name for run in runs) == Counter(run.cfg.dataset.name for run in full)

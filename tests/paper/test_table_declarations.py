@@ -11,6 +11,7 @@ from lls.errors import UserError
 from lls.paper.tables import load, names, runs_of
 from lls.paper.tables.declaration import PAPER
 from lls.paper.tables.render import render, title
+from lls.paper.tables.values import table_values
 
 METHODS = {  # rows of the tables whose method has another name in published.csv
     "fl-3": "fl3",
@@ -65,12 +66,54 @@ def test_each_declaration_is_consistent(name):
         assert {note.get("column") for note in table.footnotes} <= columns | {None}
     assert set(table.compare) | {rival for rivals in table.compare.values() for rival in rivals} <= rows
     assert f"scripts/tables.py run {name}\n" in text or "scripts/tables.py time" in text
-    assert all(len(cell.runs) == len(table.seeds) for cell in table.cells.values() if cell.paper)
+    seeds = {column.name: column.seeds for column in table.columns}
+    assert all(planned_seeds(cell) == seeds[cell.column] for cell in table.cells.values() if cell.paper)
+
+
+def planned_seeds(cell):
+    return tuple(run.cfg.seed for run in cell.runs)
+
+
+TWO_COLUMNS = """\
+title: x
+metric: top1
+seeds: [0, 1]
+columns:
+  - {name: A, run: {dataset: digits, network: lenet}}
+  - {name: B, seeds: [3], run: {dataset: fashionmnist, network: lenet}}
+rows:
+  - {name: LLS, run: {method: lls}, separate_spread: true}
+  - {name: LS, run: {method: ls}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "seeds", "words"),
+    [
+        ([], {"A": (0, 1), "B": (3,)}, "seeds 0, 1 (B: 3)"),
+        (["seeds=4"], {"A": (4,), "B": (4,)}, "seeds 4 ·"),
+        (["columns=B"], {"B": (3,)}, "seeds 3 ·"),
+    ],
+)
+def test_a_column_may_have_its_own_seeds(overrides, seeds, words, tmp_path):
+    (tmp_path / "mine.yaml").write_text(TWO_COLUMNS)
+    table = load("mine", [*overrides, f"machine.output={tmp_path}"], folder=tmp_path)
+    assert {cell.column: planned_seeds(cell) for cell in table.cells.values()} == seeds
+    rendered = render(table, lambda run: {"top1": 90.0} if run.cfg.seed else None)
+    assert words in rendered.md
+    assert {value.planned for value in table_values(table, lambda run: None).values()} == set(map(len, seeds.values()))
+    assert [row.separate_spread for row in table.rows] == [True, False]
+
+
+def test_a_variant_may_replace_the_seeds_of_all_columns(tmp_path):
+    (tmp_path / "mine.yaml").write_text(TWO_COLUMNS)
+    (tmp_path / "variant.yaml").write_text("of: mine\noverrides: [seeds=7]\n")
+    assert {planned_seeds(cell) for cell in load("variant", folder=tmp_path).cells.values()} == {(7,)}
 
 
 def test_overrides_of_a_table_win_and_name_its_files():
     table = load("3", ["columns=FMNIST", "seeds=4,5", "network=lenet", "budget=0.05", "machine.device=cpu"])
-    assert (len(table.cells), table.seeds) == (5, (4, 5))
+    assert [planned_seeds(cell) for cell in table.cells.values()] == [(4, 5)] * 5
     assert {(r.cfg.network.name, r.cfg.budget) for r in runs_of([table])} == {("lenet", 0.05)}
     assert table.name == "3-columns-FMNIST-seeds-4-5-network-lenet-budget-0.05"
     assert title(table).startswith("Table 3 with columns=FMNIST, seeds=4,5, network=lenet, budget=0.05: ")
@@ -92,6 +135,8 @@ def test_another_data_set_is_named_and_has_no_number_of_the_paper_beside_it():
         ("of: '3'\n", "has no key overrides"),
         ("of: '3'\noverrides: []\nseeds: [0]\n", "no such key: seeds"),
         ("title: x\nmetric: top1\ncolumns: []\nrows: []\n", "has no key seeds"),
+        (TWO_COLUMNS.replace("seeds: [3]", "seed: [3]"), "columns: no such key: seed; did you mean 'seeds'?"),
+        (TWO_COLUMNS.replace("separate_spread", "separate"), "rows: no such key: separate"),
     ],
 )
 def test_a_yaml_file_of_the_user_is_checked(text, problem, tmp_path):

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import NamedTuple
 
-from lls.paper.statistics import ci_halfwidth
+from lls.paper.rules import ci_halfwidth
 
 ACCURACY, ENTRIES, DISTANCES = 5.0, 0.15, 0.05
 CONFIDENCE = 0.95

@@ -21,6 +21,7 @@ class Column(NamedTuple):
     name: str
     metric: str
     run: dict[str, str]
+    seeds: tuple[int, ...]
 
 
 class Row(NamedTuple):
@@ -28,6 +29,7 @@ class Row(NamedTuple):
     run: dict[str, str]
     when: dict[str, dict[str, str]]
     paper: tuple[str, ...] | None  # one text per column; None in a table that is not the paper's
+    separate_spread: bool = False  # its spread between seeds is not pooled with that of other rows
 
 
 class Cell(NamedTuple):
@@ -36,7 +38,7 @@ class Cell(NamedTuple):
     metric: str
     paper: str | None  # the paper's number as printed, without its ±
     spread: str | None  # the paper's ± as printed
-    runs: tuple[Run, ...]  # one per seed; none where the paper has no number, unless all cells are loaded
+    runs: tuple[Run, ...]  # one per seed of the column; none where the paper has no number, unless all cells are loaded
     overrides: tuple[str, ...]  # of its runs, without the seed
 
 
@@ -44,7 +46,6 @@ class Table(NamedTuple):
     name: str
     title: str
     metric: str
-    seeds: tuple[int, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     cells: dict[tuple[str, str], Cell]  # by the names of row and column
@@ -75,16 +76,18 @@ def load(
     pairs = [text.partition("=")[::2] for text in overrides]
     of_table = {key: value for key, value in pairs if key in TABLE_KEYS}
     of_runs = {key: value for key, value in pairs if key not in TABLE_KEYS}
-    seeds = _parse_seeds(of_table.get("seeds"), declared["seeds"])
-    columns = [Column(c["name"], c.get("metric", declared["metric"]), c.get("run", {})) for c in declared["columns"]]
-    rows = [Row(r["name"], r.get("run", {}), r.get("when", {}), r.get("paper")) for r in declared["rows"]]
+    columns = [_make_column(column, declared, of_table) for column in declared["columns"]]
+    rows = [
+        Row(r["name"], r.get("run", {}), r.get("when", {}), r.get("paper"), r.get("separate_spread") == "true")
+        for r in declared["rows"]
+    ]
     _check(name, columns, rows)
 
     selected_columns = _select(columns, of_table.get("columns"), f"table {name} has no such column")
     selected_rows = _select(rows, of_table.get("rows"), f"table {name} has no such row")
     of_runs = {"machine.wandb_group": f"table-{name}"} | of_runs
     cells = {
-        (row.name, column.name): _make_cell(row, column, paper, of_runs, seeds, all_cells, smoke)
+        (row.name, column.name): _make_cell(row, column, paper, of_runs, all_cells, smoke)
         for row in selected_rows
         for column, paper in zip(columns, row.paper or [None] * len(columns), strict=True)
         if column in selected_columns
@@ -93,7 +96,6 @@ def load(
         stem,
         declared["title"],
         declared["metric"],
-        seeds,
         tuple(selected_columns),
         tuple(selected_rows),
         cells,
@@ -120,12 +122,16 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
     )
 
 
+def _make_column(column: dict, declared: dict, of_table: dict[str, str]) -> Column:
+    seeds = of_table.get("seeds", column.get("seeds", declared["seeds"]))
+    return Column(column["name"], column.get("metric", declared["metric"]), column.get("run", {}), _parse_seeds(seeds))
+
+
 def _make_cell(
     row: Row,
     column: Column,
     paper: str | None,
     of_runs: dict[str, str],
-    seeds: tuple[int, ...],
     all_cells: bool,
     smoke: bool,
 ) -> Cell:
@@ -133,7 +139,7 @@ def _make_cell(
     if smoke and column.metric != "parameters":  # parameters are counted on the real networks
         texts = tuple(smoke_overrides(texts))
     planned = all_cells or paper != "-"
-    runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in seeds) if planned else ()
+    runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in column.seeds) if planned else ()
     has_number = paper not in (None, "-") and "dataset" not in of_runs  # the paper's number is of its own data set
     number, _, spread = paper.partition("±") if has_number else (None, "", None)
     return Cell(row.name, column.name, column.metric, number, spread or None, runs, texts)
@@ -181,8 +187,8 @@ def _select(entries: list, words: str | None, problem: str) -> list:
     return selected
 
 
-def _parse_seeds(text: str | None, declared: list[str]) -> tuple[int, ...]:
-    words = declared if text is None else text.strip("[]").split(",")
+def _parse_seeds(seeds: list[str] | str) -> tuple[int, ...]:
+    words = seeds.strip("[]").split(",") if isinstance(seeds, str) else seeds
     if not all(word.strip().isdigit() for word in words):
         raise UserError(f"seeds={','.join(words)}: must be whole numbers with commas between them, such as seeds=0,1,2")
     return tuple(dict.fromkeys(int(word) for word in words))

@@ -49,7 +49,17 @@ def facts(table: Table, values: Values) -> str:
 
         devices = sorted({device for run in timed if (device := timed_on(run))})
         origin = f"timed on {'; '.join(devices)}" if devices else "not timed yet"
-    return " · ".join([metrics, f"budget {budgets}", f"seeds {', '.join(map(str, table.seeds))}", origin])
+    return " · ".join([metrics, f"budget {budgets}", f"seeds {_seeds(table)}", origin])
+
+
+def _seeds(table: Table) -> str:
+    """Return the seeds that most columns have; and, in parentheses, the columns with others."""
+    names: dict[str, list[str]] = {}
+    for column in table.columns:
+        names.setdefault(", ".join(map(str, column.seeds)), []).append(column.name)
+    usual = max(names, key=lambda seeds: len(names[seeds]))
+    others = [f"{', '.join(columns)}: {seeds}" for seeds, columns in names.items() if seeds != usual]
+    return f"{usual} ({'; '.join(others)})" if others else usual
 
 
 def format_cell(value: Value, digits: int, counted: bool = True) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from lls.paper.statistics import ci_halfwidth
+from lls.paper.rules import ci_halfwidth
 from lls.paper.tables.declaration import Cell, Table
 from lls.paper.tables.metrics import METRICS
 from lls.runs.run import Run
@@ -55,14 +55,14 @@ class Difference(NamedTuple):
 
 def table_values(table: Table, lookup: ResultLookup) -> dict[tuple[str, str], Value]:
     """Return the numbers of every cell, by the names of row and column."""
-    return {key: _value(cell, table, lookup) for key, cell in table.cells.items()}
+    return {key: _value(cell, lookup) for key, cell in table.cells.items()}
 
 
-def _value(cell: Cell, table: Table, lookup: ResultLookup) -> Value:
+def _value(cell: Cell, lookup: ResultLookup) -> Value:
     if cell.metric == "parameters":
         from lls.paper.tables.cost import parameters
 
-        counts = {seed: float(parameters(run)) for seed, run in zip(table.seeds[:1], cell.runs, strict=False)}
+        counts = {run.cfg.seed: float(parameters(run)) for run in cell.runs[:1]}
         return Value(counts, (), 1, ())
     if cell.metric == "minutes":
         from lls.paper.tables.timing import minutes
@@ -70,7 +70,7 @@ def _value(cell: Cell, table: Table, lookup: ResultLookup) -> Value:
         rounds = dict(enumerate(minutes(cell.runs[0]))) if cell.runs else {}
         return Value(rounds, (), len(rounds), ())
     metric, values, best, commits = METRICS[cell.metric], {}, [], []
-    ended = {seed: end for seed, run in zip(table.seeds, cell.runs, strict=False) if (end := lookup(run)) is not None}
+    ended = {run.cfg.seed: end for run in cell.runs if (end := lookup(run)) is not None}
     diverged = sum(map(is_failed, ended.values()))
     unrecorded = sum(cell.metric not in end for end in ended.values()) - diverged
     for seed, result in ended.items():
@@ -79,8 +79,7 @@ def _value(cell: Cell, table: Table, lookup: ResultLookup) -> Value:
             values[seed] = metric.scale * result[cell.metric]
             if metric.best in result:
                 best.append(metric.scale * result[metric.best])
-    planned = len(cell.runs) or len(table.seeds)
-    return Value(values, tuple(best), planned, tuple(commits), diverged, unrecorded)
+    return Value(values, tuple(best), len(cell.runs), tuple(commits), diverged, unrecorded)
 
 
 def differences(table: Table, values: dict[tuple[str, str], Value]) -> list[Difference]:

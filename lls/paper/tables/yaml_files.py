@@ -2,20 +2,23 @@
 
     title: CIFAR-100 and Tiny-ImageNet
     metric: top1                        # a key of METRICS in metrics.py; a column may have its own
-    seeds: [0]
+    seeds: [0]                          # a column may have its own
     columns:
-      - {name: CIFAR100 R18, run: {dataset: cifar100, network: resnet18}}
+      - {name: CIFAR100 R18, seeds: [0, 1, 2], run: {dataset: cifar100, network: resnet18}}
     rows:
       - name: Zipf
         run: {method: zipf}             # merged over the column's overrides
         when: {dataset=tinyimagenet: {method.lam: 1.0}}        # merged where the cell has this override
         paper: [77.38]                  # one text per column: `77.38`, `79.98±0.17`, or `-` where the paper has none
+        separate_spread: true           # the spread between seeds of this row is not pooled with that of other rows,
+                                        # because its network does not converge; default: false
     compare: {LLS: [1-Hot]}             # rows and their rivals; default: LLS against all others
     footnotes:
       - {row: Zipf, column: CIFAR100 R18, text: ...}           # of a cell; of a row, a column or the table if left out
 
 A variant has `of: "3"` and `overrides: [...]`: overrides of the runs, and seeds=, columns= and rows=, as on the command
-line. Values are read as text, so that 89.40 stays 89.40 and overrides are what a user would type.
+line. seeds= replaces the seeds of all columns. Values are read as text, so that 89.40 stays 89.40 and overrides are
+what a user would type.
 """
 
 from functools import cache
@@ -28,9 +31,14 @@ from lls.config.compose import did_you_mean
 from lls.errors import UserError
 
 FOLDER = CONFIGS / "table"
-REQUIRED_KEYS = {"title", "metric", "seeds", "columns", "rows"}
-OPTIONAL_KEYS = {"compare", "footnotes"}
-VARIANT_KEYS = {"of", "overrides", "title", "footnotes"}
+# the keys that are required, and the others
+TABLE_KEYS = {"title", "metric", "seeds", "columns", "rows"}, {"compare", "footnotes"}
+VARIANT_KEYS = {"of", "overrides"}, {"title", "footnotes"}
+ENTRY_KEYS = {
+    "columns": ({"name"}, {"metric", "seeds", "run"}),
+    "rows": ({"name"}, {"run", "when", "paper", "separate_spread"}),
+    "footnotes": ({"text"}, {"row", "column"}),
+}
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -46,14 +54,18 @@ def read(name: str, folder: Path = FOLDER) -> dict:
         known = names(folder)
         raise UserError(f"{name}: no such table{did_you_mean(name, known)} (there are: {', '.join(known)})")
     declared = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
-    if "of" in declared:
-        known, required = VARIANT_KEYS, {"of", "overrides"}
-    else:
-        known, required = REQUIRED_KEYS | OPTIONAL_KEYS, REQUIRED_KEYS
     shown = path.relative_to(CONFIGS.parent) if path.is_relative_to(CONFIGS.parent) else path
-    if wrong := [*(declared.keys() - known), *(required - declared.keys())]:
-        problem = "has no key" if wrong[0] in required else "no such key:"
-        raise UserError(f"{shown}: {problem} {wrong[0]}{did_you_mean(wrong[0], known)}")
+    _check_keys(f"{shown}", declared, *(VARIANT_KEYS if "of" in declared else TABLE_KEYS))
     if not isinstance(declared.get("overrides", []), list):
         raise UserError(f"{shown}: overrides: must be a list, such as [budget=0.05, seeds=0]")
+    for kind, keys in ENTRY_KEYS.items():
+        for entry in declared.get(kind, []):
+            _check_keys(f"{shown}: {kind}", entry, *keys)
     return declared
+
+
+def _check_keys(place: str, declared: dict, required: set[str], optional: set[str]) -> None:
+    known = required | optional
+    if wrong := [*(declared.keys() - known), *(required - declared.keys())]:
+        problem = "has no key" if wrong[0] in required else "no such key:"
+        raise UserError(f"{place}: {problem} {wrong[0]}{did_you_mean(wrong[0], known)}")
