@@ -108,6 +108,20 @@ def test_ours_stands_beside_the_paper_for_finished_and_diverged_cells_only():
     ]
     ols = "| [3](tables/3.md) | svhn | lenet | ols | diverged (3/3) | 89.19 ± 0.43 |"
     assert ols in beside_the_paper(finished)
+    assert "†" not in beside_the_paper(finished)
+
+
+def test_a_number_that_the_paper_took_from_elsewhere_has_a_dagger_beside_ours():
+    """LLS on Flowers-102 with MobileNetV2 is the paper's result, 1-hot is not."""
+    config = {"dataset": "flowers102", "network": "mobilenetv2"}
+    text = beside_the_paper(lambda run: {"top1": 90.0} if config.items() <= names_of(run).items() else None)
+    assert "| onehot | 90.00 (1/1) | 91.03† |" in text
+    assert "| lls | 90.00 (1/1) | 93.02 |" in text
+    assert "†: the paper took the number from another set-up" in text
+
+
+def names_of(run):
+    return {group: run.cfg[group].name for group in ("dataset", "network")}
 
 
 def test_a_run_of_a_removed_method_can_still_be_listed(overrides):

@@ -11,8 +11,8 @@ from lls.config.compose import compose
 from lls.errors import UserError
 from lls.paper.tables import Cell, Table, load
 from lls.paper.tables.declaration import PAPER
+from lls.paper.tables.grid import OTHER_SETUP, format_cell, format_paper
 from lls.paper.tables.metrics import METRICS
-from lls.paper.tables.render import format_cell
 from lls.paper.tables.values import ResultLookup, Value, table_values
 from lls.paper.tables.write import tracked_result_or_failure
 from lls.runs.run import Run
@@ -68,6 +68,8 @@ def beside_the_paper(
                 if value.values or value.diverged:
                     lines.append((link, *_comparison(table.cells[key], value)))
     counted = f"The paper's tables have {cells} accuracies. {len(lines)} of them have a full-protocol run so far."
+    if any(OTHER_SETUP in paper for *_, paper in lines[:limit]):
+        counted += f" {OTHER_SETUP}: the paper took the number from another set-up; the table says from where."
     if limit is not None and len(lines) > limit:
         counted += f" Here are the first {limit}."
     return f"{counted}\n\n{_table(columns, lines[:limit])}"
@@ -102,8 +104,7 @@ def _tables_of_accuracies() -> list[Table]:
 
 def _comparison(cell: Cell, value: Value) -> tuple[str, ...]:
     """Data set, network, method, our number and the paper's."""
-    paper = f"{cell.paper} ± {cell.spread}" if cell.spread else cell.paper
-    return *_label(cell.runs[0])[:3], format_cell(value, METRICS[cell.metric].digits), paper
+    return *_label(cell.runs[0])[:3], format_cell(value, METRICS[cell.metric].digits), format_paper(cell)
 
 
 def _label(run: Run) -> tuple[str, ...]:

@@ -74,6 +74,16 @@ def planned_seeds(cell):
     return tuple(run.cfg.seed for run in cell.runs)
 
 
+def test_most_baselines_of_table_2_are_of_another_set_up():
+    cells = load("2").cells.values()
+    same_setup = {(cell.row, cell.column) for cell in cells if cell.paper and not cell.source}
+    columns = {column.name for column in load("2").columns}
+    tiny = {(row, f"Tiny-ImageNet {network}") for row in ("1-Hot", "LS") for network in ("R18", "R101")}
+    assert same_setup == tiny | {("LLS", column) for column in columns}
+    assert sum(cell.source is not None for cell in cells) == 26
+    assert sum(cell.source is not None for cell in load("1").cells.values()) == 16
+
+
 TWO_COLUMNS = """\
 title: x
 metric: top1

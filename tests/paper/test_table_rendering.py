@@ -7,7 +7,8 @@ import pytest
 from paths import ROOT
 
 from lls.paper.tables import load
-from lls.paper.tables.render import format_cell, ranks, render, title
+from lls.paper.tables.grid import format_cell, ranks
+from lls.paper.tables.render import render, title
 from lls.paper.tables.timing import measure, minutes
 from lls.paper.tables.values import Value, differences, table_values
 from lls.paper.tables.write import result_or_failure, stale, tracked_result_or_failure
@@ -30,14 +31,14 @@ def rendered(tmp_path):
 
 def test_cells_show_our_number_beside_the_papers(rendered):
     table, text, _ = rendered(LLS=[81, 82, 83], LS=[82.5], **{"1_Hot": [80, 81.5]})
-    assert "| LLS | <u>82.00 ± 1.00 (3/3)</u> / 81.56 ± 0.23 |" in text.md
-    assert "| LS | **82.50 (1/3)** / 81.15 ± 0.24 |" in text.md
+    assert "| LLS | <u>82.00 ± 1.00 (3/3)</u> / ≈ 81.56 ± 0.23 |" in text.md
+    assert "| LS | **82.50 (1/3)** / ≈ 81.15 ± 0.24 |" in text.md
     assert "| OLS | · / 81.21 ± 0.30 |" in text.md
-    assert "top-1 accuracy (%), last epoch · budget 1 · seeds 0, 1, 2 · commits abc, def+" in text.md
+    assert "top-1 accuracy (%), last epoch · budget 1 · seeds 0, 1, 2 · commits abc, def+ · the paper's" in text.md
     assert "SVHN" in title(table)
     row = next(csv.DictReader(text.csv.splitlines()[:1] + [line for line in text.csv.splitlines() if "LLS" in line]))
     assert (row["mean"], row["std"], row["n"], row["best_epoch_mean"]) == ("82.0000", "1.0000", "3", "83.0000")
-    assert r"\underline{82.00 $\pm$ 1.00 (3/3)} / 81.56 $\pm$ 0.23" in text.tex
+    assert r"\underline{82.00 $\pm$ 1.00 (3/3)} / $\approx$ 81.56 $\pm$ 0.23" in text.tex
 
 
 def test_differences_are_paired_over_seeds_with_students_interval(rendered):
@@ -91,7 +92,7 @@ def test_methods_take_turns(tmp_path):
 
 def test_a_missing_run_is_a_dot_and_a_missing_number_of_the_paper_a_dash():
     text = render(load("2", ["columns=CIFAR100 R34", "machine.output=nowhere"]), result_or_failure).md
-    assert "| OLS | · / 79.96 |" in text
+    assert "| OLS | · / 79.96† |" in text
     assert "| FL-3 | – |" in text
 
 

@@ -1,10 +1,10 @@
 """A table in memory: its cells, with their runs and the paper's numbers, as its yaml file declares them."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from lls.config.compose import did_you_mean
 from lls.errors import UserError
 from lls.files import file_stem
 from lls.paper.smoke import overrides as smoke_overrides
@@ -40,6 +40,7 @@ class Cell(NamedTuple):
     spread: str | None  # the paper's ± as printed
     runs: tuple[Run, ...]  # one per seed of the column; none where the paper has no number, unless all cells are loaded
     overrides: tuple[str, ...]  # of its runs, without the seed
+    source: str | None  # of the paper's number, where the paper took it from another set-up
 
 
 class Table(NamedTuple):
@@ -81,13 +82,17 @@ def load(
         Row(r["name"], r.get("run", {}), r.get("when", {}), r.get("paper"), r.get("separate_spread") == "true")
         for r in declared["rows"]
     ]
-    _check(name, columns, rows)
 
     selected_columns = _select(columns, of_table.get("columns"), f"table {name} has no such column")
     selected_rows = _select(rows, of_table.get("rows"), f"table {name} has no such row")
     of_runs = {"machine.wandb_group": f"table-{name}"} | of_runs
+    sources = {
+        key: entry["source"]
+        for entry in declared.get("other_setup", [])
+        for key in product(entry["rows"], entry["columns"])
+    }
     cells = {
-        (row.name, column.name): _make_cell(row, column, paper, of_runs, all_cells, smoke)
+        (row.name, column.name): _make_cell(row, column, paper, sources, of_runs, all_cells, smoke)
         for row in selected_rows
         for column, paper in zip(columns, row.paper or [None] * len(columns), strict=True)
         if column in selected_columns
@@ -131,6 +136,7 @@ def _make_cell(
     row: Row,
     column: Column,
     paper: str | None,
+    sources: dict[tuple[str, str], str],
     of_runs: dict[str, str],
     all_cells: bool,
     smoke: bool,
@@ -142,7 +148,8 @@ def _make_cell(
     runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in column.seeds) if planned else ()
     has_number = paper not in (None, "-") and "dataset" not in of_runs  # the paper's number is of its own data set
     number, _, spread = paper.partition("±") if has_number else (None, "", None)
-    return Cell(row.name, column.name, column.metric, number, spread or None, runs, texts)
+    source = sources.get((row.name, column.name)) if has_number else None
+    return Cell(row.name, column.name, column.metric, number, spread or None, runs, texts, source)
 
 
 def _merge(column: dict, row: Row, of_runs: dict) -> dict[str, str]:
@@ -161,20 +168,6 @@ def _rivals(declared: dict, rows: list[Row]) -> dict[str, tuple[str, ...]]:
     return {
         row: tuple(rival for rival in rivals if rival in present) for row, rivals in pairs.items() if row in present
     }
-
-
-def _check(name: str, columns: list[Column], rows: list[Row]) -> None:
-    for row in rows:
-        if row.paper is not None and len(row.paper) != len(columns):
-            numbers = f"{len(row.paper)} numbers of the paper for {len(columns)} columns"
-            raise UserError(f"table {name}: row {row.name} has {numbers}; write - where the paper has none")
-    for kind, entries in (("columns", columns), ("rows", rows)):
-        if len({entry.name for entry in entries}) < len(entries):
-            raise UserError(f"table {name}: two {kind} have the same name; rename one")
-    for column in columns:
-        if column.metric not in METRICS:
-            hint = did_you_mean(column.metric, METRICS)
-            raise UserError(f"table {name}: no such metric: {column.metric}{hint} (there are: {', '.join(METRICS)})")
 
 
 def _select(entries: list, words: str | None, problem: str) -> list:

@@ -7,6 +7,7 @@ BOLD, UNDERLINE, SUPERSCRIPT, END = "\x01", "\x02", "\x04", "\x03"
 COMMANDS = {
     **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "→": r"$\to$"},
     **{"·": r"$\cdot$", "–": "--", "−": "$-$", "½": r"$\frac12$", "α": r"$\alpha$"},
+    **{"≈": r"$\approx$", "≠": r"$\neq$", "†": r"\dag{}"},
     **{BOLD: r"\textbf{", UNDERLINE: r"\underline{", SUPERSCRIPT: r"\textsuperscript{", END: "}"},
 }
 

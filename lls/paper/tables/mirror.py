@@ -5,8 +5,9 @@ from pathlib import Path
 
 from lls.errors import one_line
 from lls.paper.tables.declaration import Table
+from lls.paper.tables.grid import format_cell
 from lls.paper.tables.metrics import METRICS
-from lls.paper.tables.render import format_cell, title
+from lls.paper.tables.render import title
 from lls.paper.tables.values import table_values
 from lls.paper.tables.write import result_or_failure
 from lls.training.wandb_run import start

@@ -2,18 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable
 from typing import NamedTuple
 
 from lls.paper.tables import latex
-from lls.paper.tables.declaration import PAPER, Cell, Row, Table, heading
+from lls.paper.tables.agreement import Values, paper_inside
+from lls.paper.tables.declaration import PAPER, Table, heading
+from lls.paper.tables.grid import MISSING_VALUE, NOT_RUN, general_notes, grid, numbered_notes
 from lls.paper.tables.metrics import METRICS
-from lls.paper.tables.values import Difference, ResultLookup, Value, differences, table_values
-from lls.runs.schema import NOT_RECORDED
-
-NOT_RUN, MISSING_VALUE = "·", "–"
-Values = dict[tuple[str, str], Value]
-Emphasis = Callable[[str, int | None], str]  # (text of a cell, its rank in its column) -> text
+from lls.paper.tables.values import Difference, ResultLookup, differences, table_values
 
 
 class Rendered(NamedTuple):
@@ -38,7 +34,9 @@ def title(table: Table) -> str:
 
 
 def facts(table: Table, values: Values) -> str:
-    """Return one line with metrics, budget, seeds and commits; for minutes, the device in place of the commits."""
+    """Return one line with metrics, budget, seeds and commits; for minutes, the device in place of the commits.
+
+    Where the paper's numbers are compared with our prediction intervals, it counts those that are inside."""
     metrics = "; ".join(METRICS[name].words for name in dict.fromkeys(column.metric for column in table.columns))
     runs = [run for cell in table.cells.values() for run in cell.runs]
     budgets = ", ".join(f"{budget:g}" for budget in sorted({run.cfg.budget for run in runs}))
@@ -49,7 +47,11 @@ def facts(table: Table, values: Values) -> str:
 
         devices = sorted({device for run in timed if (device := timed_on(run))})
         origin = f"timed on {'; '.join(devices)}" if devices else "not timed yet"
-    return " · ".join([metrics, f"budget {budgets}", f"seeds {_seeds(table)}", origin])
+    line = [metrics, f"budget {budgets}", f"seeds {_seeds(table)}", origin]
+    if inside := paper_inside(table, values):
+        counted = f"{sum(inside.values())} of {len(inside)} cell{'s' if len(inside) > 1 else ''}"
+        line.append(f"the paper's number is inside our 95 % prediction interval in {counted}")
+    return " · ".join(line)
 
 
 def _seeds(table: Table) -> str:
@@ -62,109 +64,26 @@ def _seeds(table: Table) -> str:
     return f"{usual} ({'; '.join(others)})" if others else usual
 
 
-def format_cell(value: Value, digits: int, counted: bool = True) -> str:
-    """Format our number of a cell.
-
-    `mean ± std (n/N)` for n of N runs, without (n/N) if not `counted`; `diverged (n/N)` if a run has diverged; a dot
-    if no run is finished.
-    """
-    if value.diverged:
-        return f"diverged ({value.diverged}/{value.planned})"
-    if not value.values:
-        return f"{NOT_RECORDED} ({value.unrecorded}/{value.planned})" if value.unrecorded else NOT_RUN
-    spread = "" if value.spread is None else f" ± {value.spread:,.{digits}f}"
-    counts = f" ({len(value.values)}/{value.planned})" if counted else ""
-    return f"{value.mean:,.{digits}f}{spread}{counts}"
-
-
-def ranks(table: Table, values: Values) -> dict[tuple[str, str], int]:
-    """Rank our means in each column as they are printed: 1 for the best, 2 for the second best.
-
-    Equal means share a rank. A column whose means are all equal has no ranks.
-    """
-    ranked = {}
-    for column in table.columns:
-        metric = METRICS[column.metric]
-        means = {
-            row.name: round(values[row.name, column.name].mean, metric.digits)
-            for row in table.rows
-            if values[row.name, column.name].values
-        }
-        distinct = sorted(set(means.values()), reverse=not metric.lower)
-        if not metric.of_runs or len(distinct) < 2:
-            continue
-        for row, value in means.items():
-            if value in distinct[:2]:
-                ranked[row, column.name] = distinct.index(value) + 1
-    return ranked
-
-
-def _grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str], str]) -> list[list[str]]:
-    """Return the header and rows of texts `ours / paper`, with the marks of the footnotes."""
-    rank, numbered = ranks(table, values), _numbered_notes(table)
-
-    def marks(row: str | None, column: str | None) -> str:
-        targets = [(str(number), (note.get("row"), note.get("column"))) for number, note in numbered]
-        return "".join(mark(number) for number, target in targets if target == (row, column))
-
-    replaced = any(text.startswith("dataset=") for text in table.overrides)  # then the paper has no numbers
-    grid = [["", *(heading(table, column.name) + marks(None, column.name) for column in table.columns)]]
-    for row in table.rows:
-        line = [row.name + marks(row.name, None)]
-        for column in table.columns:
-            key = row.name, column.name
-            metric = METRICS[column.metric]
-            text = emphasis(format_cell(values[key], metric.digits, metric.of_runs), rank.get(key))
-            line.append(_beside_paper(text, row, table.cells[key], replaced) + marks(*key))
-        grid.append(line)
-    return grid
-
-
-def _beside_paper(text: str, row: Row, cell: Cell, replaced: bool) -> str:
-    """Put the paper's number behind ours, `text`. Where neither has one and both use the same data: a dash."""
-    if row.paper is None:
-        return text
-    if cell.paper is None and text == NOT_RUN and not replaced:
-        return MISSING_VALUE
-    number = f"{int(cell.paper):,}" if cell.paper and cell.paper.isdigit() else cell.paper or MISSING_VALUE
-    return f"{text} / {number}{f' ± {cell.spread}' if cell.spread else ''}"
-
-
-def _numbered_notes(table: Table) -> list[tuple[int, dict[str, str]]]:
-    """Number the footnotes of the rows, columns and cells that the table shows."""
-    rows, columns = {row.name for row in table.rows} | {None}, {column.name for column in table.columns} | {None}
-    notes = [
-        note
-        for note in table.footnotes
-        if ("row" in note or "column" in note) and note.get("row") in rows and note.get("column") in columns
-    ]
-    return list(enumerate(notes, 1))
-
-
-def _general_notes(table: Table) -> list[str]:
-    return [note["text"] for note in table.footnotes if "row" not in note and "column" not in note]
-
-
 def _markdown(table: Table, values: Values) -> str:
     def emphasis(text: str, rank: int | None) -> str:
         return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank, text)
 
-    grid = _grid(table, values, emphasis, lambda number: f"<sup>{number}</sup>")
+    cells = grid(table, values, emphasis, lambda number: f"<sup>{number}</sup>")
     legend = "A cell shows our mean ± sample standard deviation (runs done / runs planned)"
     legend += ", then the paper's number." if table.rows[0].paper is not None else "."
     legend += " The **best** and the <u>second best</u> of our means are marked."
-    lines = [f"# {title(table)}", "", facts(table, values), "", *_markdown_grid(grid), ""]
+    lines = [f"# {title(table)}", "", facts(table, values), "", *_markdown_grid(cells), ""]
     lines += [f"{legend} {NOT_RUN}: not run. {MISSING_VALUE}: not in the paper.", ""]
-    lines += [f"<sup>{number}</sup> {note['text']}  " for number, note in _numbered_notes(table)]
-    lines += [f"{text}  " for text in _general_notes(table)]
+    lines += [f"<sup>{number}</sup> {note['text']}  " for number, note in numbered_notes(table)]
+    lines += [f"{text}  " for text in general_notes(table, values)]
     if compared := differences(table, values):
         lines += ["", *_markdown_differences(table, compared)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_grid(grid: list[list[str]]) -> list[str]:
-    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in grid]
-    return [rows[0], "|---" * len(grid[0]) + "|", *rows[1:]]
+def _markdown_grid(lines: list[list[str]]) -> list[str]:
+    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    return [rows[0], "|---" * len(lines[0]) + "|", *rows[1:]]
 
 
 def _markdown_differences(table: Table, compared: list[Difference]) -> list[str]:
@@ -187,18 +106,19 @@ def _markdown_differences(table: Table, compared: list[Difference]) -> list[str]
         head += "; one seed gives no interval." if of_runs else "."
     else:
         head += ", with its 95 % confidence interval (Student's t); n=1 has none."
-    grid = [["", *(heading(table, column) for column in columns)]]
+    lines = [["", *(heading(table, column) for column in columns)]]
     for (row, rival), by_column in texts.items():
-        grid.append([f"{row} − {rival}", *(by_column.get(column, MISSING_VALUE) for column in columns)])
-    return [head, "", *_markdown_grid(grid)]
+        lines.append([f"{row} − {rival}", *(by_column.get(column, MISSING_VALUE) for column in columns)])
+    return [head, "", *_markdown_grid(lines)]
 
 
 def _csv(table: Table, values: Values) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["row", "column", "metric", "mean", "std", "n", "diverged", "planned"]
-    head += ["best_epoch_mean", "paper", "paper_std"]
-    writer.writerow([*head, "budget", "seeds", "runs"])
+    head += ["best_epoch_mean", "paper", "paper_std", "paper_setup", "paper_inside", "budget", "seeds", "runs"]
+    writer.writerow(head)
+    inside = paper_inside(table, values)
     for (row, column), cell in table.cells.items():
         value, digits = values[row, column], METRICS[cell.metric].digits + 2
         numbers = [f"{value.mean:.{digits}f}" if value.values else ""]
@@ -208,7 +128,9 @@ def _csv(table: Table, values: Values) -> str:
         runs = " ".join(run.id for run in cell.runs) if METRICS[cell.metric].of_runs else ""
         budget = " ".join(sorted({f"{run.cfg.budget:g}" for run in cell.runs}))
         seeds = " ".join(map(str, value.values))
-        writer.writerow([row, column, cell.metric, *numbers, best, cell.paper, cell.spread, budget, seeds, runs])
+        paper = [cell.paper, cell.spread, "other" if cell.source else ""]
+        paper += [{True: "yes", False: "no", None: ""}[inside.get((row, column))]]
+        writer.writerow([row, column, cell.metric, *numbers, best, *paper, budget, seeds, runs])
     return out.getvalue()
 
 
@@ -221,6 +143,6 @@ def _tex(table: Table, values: Values) -> str:
     def superscript(number: str) -> str:
         return f"{latex.SUPERSCRIPT}{number}{latex.END}"
 
-    grid = _grid(table, values, emphasis, superscript)
-    notes = [f"{superscript(str(number))} {note['text']}" for number, note in _numbered_notes(table)]
-    return latex.tabular([title(table), facts(table, values)], grid, [*notes, *_general_notes(table)])
+    cells = grid(table, values, emphasis, superscript)
+    notes = [f"{superscript(str(number))} {note['text']}" for number, note in numbered_notes(table)]
+    return latex.tabular([title(table), facts(table, values)], cells, [*notes, *general_notes(table, values)])

@@ -12,6 +12,8 @@
         paper: [77.38]                  # one text per column: `77.38`, `79.98±0.17`, or `-` where the paper has none
         separate_spread: true           # the spread between seeds of this row is not pooled with that of other rows,
                                         # because its network does not converge; default: false
+    other_setup:                        # numbers that the paper took from elsewhere, with a † in the table
+      - {rows: [Zipf], columns: [CIFAR100 R18], source: the README of Zipf's repository}
     compare: {LLS: [1-Hot]}             # rows and their rivals; default: LLS against all others
     footnotes:
       - {row: Zipf, column: CIFAR100 R18, text: ...}           # of a cell; of a row, a column or the table if left out
@@ -29,15 +31,17 @@ import yaml
 from lls.config.assemble import CONFIGS
 from lls.config.compose import did_you_mean
 from lls.errors import UserError
+from lls.paper.tables.metrics import METRICS
 
 FOLDER = CONFIGS / "table"
 # the keys that are required, and the others
-TABLE_KEYS = {"title", "metric", "seeds", "columns", "rows"}, {"compare", "footnotes"}
+TABLE_KEYS = {"title", "metric", "seeds", "columns", "rows"}, {"compare", "footnotes", "other_setup"}
 VARIANT_KEYS = {"of", "overrides"}, {"title", "footnotes"}
 ENTRY_KEYS = {
     "columns": ({"name"}, {"metric", "seeds", "run"}),
     "rows": ({"name"}, {"run", "when", "paper", "separate_spread"}),
     "footnotes": ({"text"}, {"row", "column"}),
+    "other_setup": ({"rows", "columns", "source"}, set()),
 }
 
 
@@ -48,7 +52,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 @cache
 def read(name: str, folder: Path = FOLDER) -> dict:
-    """Read the yaml file of a table. Raises UserError for a missing file, an unknown key or a missing key."""
+    """Read the yaml file of a table. Raises UserError for a missing file, and for keys or values that are wrong."""
     path = folder / f"{name}.yaml"
     if not path.exists():
         known = names(folder)
@@ -61,6 +65,8 @@ def read(name: str, folder: Path = FOLDER) -> dict:
     for kind, keys in ENTRY_KEYS.items():
         for entry in declared.get(kind, []):
             _check_keys(f"{shown}: {kind}", entry, *keys)
+    if "of" not in declared:
+        _check_values(name, declared)
     return declared
 
 
@@ -69,3 +75,21 @@ def _check_keys(place: str, declared: dict, required: set[str], optional: set[st
     if wrong := [*(declared.keys() - known), *(required - declared.keys())]:
         problem = "has no key" if wrong[0] in required else "no such key:"
         raise UserError(f"{place}: {problem} {wrong[0]}{did_you_mean(wrong[0], known)}")
+
+
+def _check_values(table: str, declared: dict) -> None:
+    names = {kind: [entry["name"] for entry in declared[kind]] for kind in ("columns", "rows")}
+    for row in declared["rows"]:
+        if "paper" in row and len(row["paper"]) != len(names["columns"]):
+            numbers = f"{len(row['paper'])} numbers of the paper for {len(names['columns'])} columns"
+            raise UserError(f"table {table}: row {row['name']} has {numbers}; write - where the paper has none")
+    for kind, known in names.items():
+        if len(set(known)) < len(known):
+            raise UserError(f"table {table}: two {kind} have the same name; rename one")
+        for word in (word for entry in declared.get("other_setup", []) for word in entry[kind]):
+            if word not in known:
+                raise UserError(f"table {table}: other_setup: {kind}: no such name: {word}{did_you_mean(word, known)}")
+    for metric in (column.get("metric", declared["metric"]) for column in declared["columns"]):
+        if metric not in METRICS:
+            hint = did_you_mean(metric, METRICS)
+            raise UserError(f"table {table}: no such metric: {metric}{hint} (there are: {', '.join(METRICS)})")
