@@ -17,7 +17,7 @@ The first rule needs no correction: it asks for all estimates at once, which is 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, stdev, variance
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from scipy.special import stdtr, stdtrit
@@ -61,9 +61,13 @@ def ci_halfwidth(values: Sequence[float], confidence: float = CONFIDENCE) -> flo
 
 def pool(cells: Iterable[Iterable[float]]) -> Spread | None:
     """Pool the variance between seeds over cells, each a series of values. None if no cell has two seeds."""
-    repeated = [values for cell in cells if len(values := list(cell)) > 1]
-    dof = sum(len(values) - 1 for values in repeated)
-    return Spread(sum(variance(values) * (len(values) - 1) for values in repeated) / dof, dof) if dof else None
+    squares, dof = 0.0, 0
+    for values in map(list, cells):
+        if len(values) > 1:
+            mean = fmean(values)
+            squares += sum((value - mean) ** 2 for value in values)
+            dof += len(values) - 1
+    return Spread(squares / dof, dof) if dof else None
 
 
 def prediction_halfwidth(n: int, spread: Spread, confidence: float = CONFIDENCE) -> float:
@@ -85,6 +89,15 @@ def over_values(name: str, values: Sequence[float], margin: float = 0.0, unit: s
         return Estimate(name, values[0], None, margin=margin, unit=unit)
     error = math.sqrt(spread.variance / n)
     return Estimate(name, fmean(values), error, n - 1, margin, (), spread.variance, unit=unit)
+
+
+def over_seeds(name: str, values: Sequence[Sequence[float]], margin: float = 0.0) -> Estimate:
+    """Estimate a mean over classes. values: for each seed, the values of the classes.
+
+    The limits are over the seeds. With one seed they are over the classes, and do not cover other seeds."""
+    if len(values) == 1 and len(values[0]) > 1:
+        return over_values(name, values[0], margin, "classes")
+    return over_values(name, [fmean(of_classes) for of_classes in values], margin)
 
 
 def over_columns(
@@ -141,16 +154,16 @@ def decide(estimates: Sequence[Estimate], confidence: float = CONFIDENCE, margin
         return Verdict("not yet run", f"0 of {len(estimates)} comparisons")
     if failed := _failing(estimates, 1 - confidence):
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        return Verdict("not reproduced", f"{_shown(failed[0], confidence)}{more}, of {len(estimates)}")
+        of = f", of {len(estimates)}" if len(estimates) > 1 else ""
+        return Verdict("not reproduced", f"{_shown(failed[0], confidence)}{more}{of}")
     undecided = [e for e in tested if not _holds(e, confidence)]
     if not undecided and len(tested) == len(estimates):
         closest = _shown(min(tested, key=lambda e: limits(e, confidence)[0] - e.margin), confidence)
         return Verdict("reproduced", closest if len(tested) == 1 else f"all {len(tested)} hold; the closest: {closest}")
-    reasons = []
+    reasons = [f"{len(tested) - len(undecided)} of {len(estimates)} hold"] if len(estimates) > 1 else []
     if undecided:
-        weakest = min(undecided, key=lambda e: e.mean - e.margin)
-        held = f"{len(tested) - len(undecided)} of {len(estimates)} hold; " if len(estimates) > 1 else ""
-        reasons = [f"{held}{_shown(weakest, confidence)}", _more_seeds(estimates, undecided, confidence)]
+        reasons.append(_shown(min(undecided, key=lambda e: e.mean - e.margin), confidence))
+        reasons.append(_more_seeds(estimates, undecided, confidence))
     if missing := len(estimates) - len(tested):
         reasons.append(f"{missing} of {len(estimates)} not yet run")
     return Verdict("inconclusive", "; ".join(filter(None, reasons)))

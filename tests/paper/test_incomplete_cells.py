@@ -3,7 +3,8 @@
 import pytest
 from results import write_failed, write_result
 
-from lls.paper.claims import accuracy
+from lls.paper.claims import rows
+from lls.paper.claims.evidence import Results
 from lls.paper.results import results_markdown
 from lls.paper.tables import load, plan
 from lls.paper.tables.render import render
@@ -50,10 +51,9 @@ def test_a_claim_about_convergence_counts_diverged_runs(tmp_path):
     cells = {row: table.cells[row, "CUB-200 R18"].runs[0] for row in ("LLS", "No FCE")}
     write_result(cells["LLS"], {"top1": 78.0})
     write_failed(cells["No FCE"])
-    pairs = [["LLS", "No FCE"]]
-    diverged_runs_count, diverged_runs_do_not = (
-        [c for c in accuracy.above(["4"], pairs, tmp_path, 10, counts).comparisons if c.name.startswith("CUB-200 R18")]
+    counted, left_out = (
+        rows.above(Results(tmp_path), ["4"], [["LLS", "No FCE"]], 10, diverged_at_chance=counts).estimates[0]
         for counts in (True, False)
     )
-    assert diverged_runs_count[0].differences == [pytest.approx(78 - 0.5 - 10)]
-    assert diverged_runs_do_not[0].differences == []
+    assert counted.columns == (pytest.approx(78 - 0.5),)
+    assert left_out.mean is None

@@ -1,22 +1,32 @@
 """The claims of the paper (configs/claims.yaml), judged from the finished runs.
 
-A claim is a list of comparisons. Each comparison states that a difference is above zero.
+A claim is a list of estimates. Each estimate states that a mean exceeds its margin.
 
-- accuracy, matrices, clusters and computed make the comparisons of a claim.
-- verdict turns the differences into a verdict, by one rule for all claims.
-- render writes outputs/claims.md.
+- rows, matrices, clusters and computed make the estimates of a claim, from the runs that evidence reads.
+- lls/paper/rules.py turns the estimates into a verdict, by one rule for all claims.
+- render writes outputs/claims.md; bands compares our 1-hot cells with public results.
 """
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
 from lls.config.assemble import CONFIGS
-from lls.paper.claims.verdict import Evidence, Verdict, decide_verdict
+from lls.paper.claims.evidence import Evidence, Results, read_end
+from lls.paper.rules import Verdict, decide
+from lls.runs.run import Run
+from lls.runs.schema import Failed, Result
 
 DECLARATION = CONFIGS / "claims.yaml"
+SETTINGS = {  # in which the sensitivity of a verdict is tested: confidence, factor of the margins
+    "at 90 %": (0.90, 1.0),
+    "at 99 %": (0.99, 1.0),
+    "with half the margin": (0.95, 0.5),
+    "with twice the margin": (0.95, 2.0),
+}
 
 
 class Claim(NamedTuple):
@@ -37,6 +47,13 @@ class JudgedClaim(NamedTuple):
     claim: Claim
     evidence: Evidence
     verdict: Verdict
+    changes: dict[str, str]  # by setting, the verdict's label where it differs
+    needed: list[Run]  # its runs, finished or not; none for a claim that is computed
+
+    @property
+    def ended(self) -> int:
+        """The number of its runs that are done or have diverged."""
+        return sum(run.ended for run in self.needed)
 
 
 def load_claims() -> list[Claim]:
@@ -50,10 +67,25 @@ def load_claims() -> list[Claim]:
     return claims
 
 
-def evaluate_claim(claim: Claim, output: Path, *, short: bool = False) -> JudgedClaim:
-    """Judge a claim from the finished runs under `output`; with `short`, from the short runs that the claim names."""
+def find_test(claim: Claim) -> Callable[..., Evidence]:
+    """Return the function that a claim names. It takes `Results` and the claim's keys."""
     module, _, function = claim.test.rpartition(".")
-    test = getattr(importlib.import_module(f"lls.paper.claims.{module}"), function)
-    keys = claim.keys | (claim.short if short else {})
-    evidence = test(**keys, output=output)
-    return JudgedClaim(claim, evidence, decide_verdict(evidence))
+    return getattr(importlib.import_module(f"lls.paper.claims.{module}"), function)
+
+
+def judge(
+    claim: Claim,
+    output: Path,
+    *,
+    short: bool = False,
+    read: Callable[[Run], Result | Failed | None] = read_end,
+) -> JudgedClaim:
+    """Judge a claim from the finished runs under `output`; with `short`, from the short runs that the claim names.
+
+    read: returns what a run has ended with."""
+    results = Results(output, read)
+    evidence = find_test(claim)(results, **(claim.keys | (claim.short if short else {})))
+    verdict = decide(evidence.estimates)
+    labels = {name: decide(evidence.estimates, *setting).label for name, setting in SETTINGS.items()}
+    changes = {name: label for name, label in labels.items() if label != verdict.label}
+    return JudgedClaim(claim, evidence, verdict, changes, list(results.needed.values()))

@@ -3,41 +3,43 @@
 The distances are in the clusters.json of a finished run. Drawing Figures 5, 6 and 8 writes that file."""
 
 from collections.abc import Callable, Set
-from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
 import numpy as np
 
-from lls.paper.claims.matrices import Runs, finished_runs
-from lls.paper.claims.verdict import DISTANCES, Comparison, Evidence
-from lls.paper.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised, variation
+from lls.paper.claims.evidence import Evidence, Overrides, Results
+from lls.paper.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised
+from lls.paper.rules import over_seeds
 
 METHODS = ("onehot", "ls", "lls")
+Measure = Callable[[Clusters], list[float]]  # one value per class, or a single one
 
 
-def equidistant(runs: list[Runs], below: float, output: Path) -> Evidence:
-    """Compare how much the distances between class centres vary: less for LS than `below`, 1-hot and LLS.
+def equidistant(results: Results, runs: list[Overrides], below: float) -> Evidence:
+    """Compare how much the distances from a class to the others vary: less for LS than `below`, 1-hot and LLS.
 
-    The measure is the coefficient of variation of the row-normalised distances; 0 means that all are equal."""
+    The measure is the coefficient of variation of a class's distances, a mean over classes; 0: all are equal."""
 
-    def measure(c: Clusters) -> float:
-        return variation(row_normalised(c.distances))
+    def measure(c: Clusters) -> list[float]:
+        rows = row_normalised(c.distances)[~np.eye(len(c.classes), dtype=bool)].reshape(len(c.classes), -1)
+        return (rows.std(1) / rows.mean(1)).tolist()
 
-    return _compare(runs, output, measure, [("onehot", "ls"), ("lls", "ls")], "variation of distances", limit=below)
+    return _compare(results, runs, measure, [("onehot", "ls"), ("lls", "ls")], "variation of distances", limit=below)
 
 
-def compact(runs: list[Runs], output: Path) -> Evidence:
+def compact(results: Results, runs: list[Overrides]) -> Evidence:
     """Compare the spread of the classes: smaller for LS and for LLS than for 1-hot.
 
-    The measure is the mean cosine distance of images to their class centre over the mean distance of two centres."""
+    The measure is the mean cosine distance of a class's images to their centre over the mean distance of two centres,
+    a mean over classes."""
 
-    def measure(c: Clusters) -> float:
-        return float(c.spread.mean() / c.distances[~np.eye(len(c.classes), dtype=bool)].mean())
+    def measure(c: Clusters) -> list[float]:
+        return (c.spread / c.distances[~np.eye(len(c.classes), dtype=bool)].mean()).tolist()
 
-    return _compare(runs, output, measure, [("onehot", "ls"), ("onehot", "lls")], "spread over distance")
+    return _compare(results, runs, measure, [("onehot", "ls"), ("onehot", "lls")], "spread over distance")
 
 
-def trio(runs: list[Runs], classes: list[list[str]], output: Path) -> Evidence:
+def trio(results: Results, runs: list[Overrides], classes: list[list[str]]) -> Evidence:
     """Compare how far two similar classes are apart: further for LS than for 1-hot and for LLS.
 
     The measure is the distance of the first two classes over their mean distance to the third. A run without these
@@ -45,20 +47,20 @@ def trio(runs: list[Runs], classes: list[list[str]], output: Path) -> Evidence:
     evidence = []
     for run, (first, second, third) in zip(runs, classes, strict=True):
 
-        def ratio(c: Clusters, names=(first, second, third)) -> float:
+        def ratio(c: Clusters, names=(first, second, third)) -> list[float]:
             a, b, far = (c.classes.index(name) for name in names)
-            return float(2 * c.distances[a, b] / (c.distances[a, far] + c.distances[b, far]))
+            return [float(2 * c.distances[a, b] / (c.distances[a, far] + c.distances[b, far]))]
 
         label, names = f"{first}–{second} over {third}", {first, second, third}
-        evidence.append(_compare([run], output, ratio, [("ls", "onehot"), ("ls", "lls")], label, names))
-    comparisons = [comparison for each in evidence for comparison in each.comparisons]
-    return Evidence(comparisons, "; ".join(each.measured for each in evidence if each.measured))
+        evidence.append(_compare(results, [run], ratio, [("ls", "onehot"), ("ls", "lls")], label, names))
+    estimates = [estimate for each in evidence for estimate in each.estimates]
+    return Evidence(estimates, "; ".join(each.measured for each in evidence if each.measured))
 
 
 def _compare(
-    runs: list[Runs],
-    output: Path,
-    measure: Callable[[Clusters], float],
+    results: Results,
+    runs: list[Overrides],
+    measure: Measure,
     larger: list[tuple[str, str]],
     name: str,
     classes: Set[str] = frozenset(),
@@ -67,25 +69,25 @@ def _compare(
     """Compare `measure`: larger for the first method of each pair than for the second, and below `limit` for LS.
 
     Only runs whose data set has all of `classes` count."""
-    comparisons, summaries = [], []
+    estimates, summaries = [], []
     for run in runs:
-        values = {method: _by_seed(run | {"method": method}, output, measure, classes) for method in METHODS}
+        values = {method: _by_seed(results, run | {"method": method}, measure, classes) for method in METHODS}
         if limit is not None:
-            below = [limit - value for value in values["ls"].values()]
-            comparisons.append(Comparison(f"{name} of ls below {limit:g} ({run['dataset']})", below, DISTANCES))
+            label = f"{name} of ls below {limit:g} ({run['dataset']})"
+            estimates.append(over_seeds(label, [[-v for v in of_seed] for of_seed in values["ls"].values()], -limit))
         for a, b in larger:
             seeds = sorted(values[a].keys() & values[b].keys())
-            differences = [values[a][seed] - values[b][seed] for seed in seeds]
-            comparisons.append(Comparison(f"{name}: {a} above {b} ({run['dataset']})", differences, DISTANCES))
+            differences = [np.subtract(values[a][seed], values[b][seed]).tolist() for seed in seeds]
+            estimates.append(over_seeds(f"{name}: {a} above {b} ({run['dataset']})", differences))
         if any(values.values()):
-            means = ", ".join(f"{method} {mean(v.values()):.2f}" for method, v in values.items() if v)
+            means = ", ".join(f"{method} {fmean(map(fmean, v.values())):.2f}" for method, v in values.items() if v)
             summaries.append(f"{run['dataset']}, {name}: {means}")
-    return Evidence(comparisons, "; ".join(summaries))
+    return Evidence(estimates, "; ".join(summaries))
 
 
-def _by_seed(run: Runs, output: Path, measure: Callable[[Clusters], float], classes: Set[str]) -> dict[int, float]:
+def _by_seed(results: Results, run: Overrides, measure: Measure, classes: Set[str]) -> dict[int, list[float]]:
     values = {}
-    for finished in finished_runs(run, output, CLUSTERS):
+    for finished in results.finished(run, CLUSTERS):
         distances = read_clusters(finished)
         if distances is not None and classes <= {*distances.classes}:
             values[finished.cfg.seed] = measure(distances)

@@ -1,17 +1,19 @@
-"""Claims that need no finished run: gradients of the loss (Appendix B), parameters and training time (Table 9)."""
+"""Claims that need no finished run: gradients (Appendix B), losses, parameters and training time (Table 9)."""
 
-from pathlib import Path
-from statistics import mean
+from collections.abc import Sequence
+from statistics import fmean
 
-from lls.paper.claims.verdict import Comparison, Evidence
+from lls.paper.claims.evidence import Evidence, Results
+from lls.paper.rules import computed, over_values
 
 SAMPLES = 256  # random logits for each number of classes
+DRAWS = 5  # of such logits
 
 
 def gradient_ratio(
+    results: Results,
     confidence: float | None,
     classes: list[int],
-    output: Path,
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Evidence:
@@ -22,9 +24,9 @@ def gradient_ratio(
 
 
 def reverse_ratio(
+    results: Results,
     confidence: float | None,
     classes: list[int],
-    output: Path,
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Evidence:
@@ -33,30 +35,32 @@ def reverse_ratio(
 
 
 def _compare_ratios(
-    term: str, confidence: float | None, classes: list[int], at_least: float | None, at_most: float | None
+    term: str, confidence: float | None, classes: Sequence[int], at_least: float | None, at_most: float | None
 ) -> Evidence:
-    ratios = {k: ratio(term, k, confidence) for k in classes}
-    comparisons = []
-    for k, value in ratios.items():
+    ratios = {k: [ratio(term, k, confidence, seed) for seed in range(DRAWS)] for k in classes}
+    estimates = []
+    for k, values in ratios.items():
         if at_least is not None:
-            comparisons.append(Comparison(f"ratio at least {at_least:g} at K={k}", [value - at_least], 0.0))
+            above = [value - at_least for value in values]
+            estimates.append(over_values(f"ratio at least {at_least:g} at K={k}", above, unit="draws"))
         if at_most is not None:
-            comparisons.append(Comparison(f"ratio at most {at_most:g} at K={k}", [at_most - value], 0.0))
-    return Evidence(comparisons, ", ".join(f"K={k}: {value:.1f}" for k, value in ratios.items()))
+            below = [at_most - value for value in values]
+            estimates.append(over_values(f"ratio at most {at_most:g} at K={k}", below, unit="draws"))
+    return Evidence(estimates, ", ".join(f"K={k}: {fmean(values):.1f}" for k, values in ratios.items()))
 
 
-def ratio(term: str, k: int, confidence: float | None, alpha: float = 0.1) -> float:
+def ratio(term: str, k: int, confidence: float | None, seed: int = 0, alpha: float = 0.1) -> float:
     """Compute mean |∂KL(t‖p̂)/∂z| / mean |∂term/∂Q_y| over random standard normal logits of k classes, at Q = 0.
 
     term: "forward KL" or "reverse KL".
     confidence: the p̂_y that all samples are given; None leaves the logits as they are.
-    The computation is in float64 and seeded."""
+    seed: of the logits. The computation is in float64."""
     import torch
     import torch.nn.functional as F
 
     from lls.losses.divergences import kl, log_mixture
 
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     z = torch.randn(SAMPLES, k, generator=generator, dtype=torch.float64)
     y = torch.randint(k, (SAMPLES,), generator=generator)
     if confidence is not None:
@@ -72,39 +76,90 @@ def ratio(term: str, k: int, confidence: float | None, alpha: float = 0.1) -> fl
     return (to_z.abs().mean() / to_q.abs().mean()).item()
 
 
-def parameters(networks: list[str], dataset: str, below: float, output: Path) -> Evidence:
+def parameters(results: Results, networks: list[str], dataset: str, below: float) -> Evidence:
     """Compare the K² parameters of Q with those of each network: they are less than `below` per cent."""
     import torch
 
     from lls.config.compose import compose
     from lls.training.build import build_network
 
-    comparisons, summaries = [], []
+    estimates, summaries = [], []
     for name in networks:
         cfg = compose([f"dataset={dataset}", f"network={name}"])
         k = cfg.dataset.num_classes
         with torch.device("meta"):
             net = build_network(cfg.network, k, cfg.dataset.channels, cfg.dataset.size)
         percent = 100 * k * k / sum(p.numel() for p in net.parameters())
-        comparisons.append(Comparison(f"less than {below:g} % with {name}", [below - percent], 0.0))
+        estimates.append(computed(f"less than {below:g} % with {name}", below - percent))
         summaries.append(f"{name} +{percent:.3f} %")
-    return Evidence(comparisons, ", ".join(summaries))
+    return Evidence(estimates, ", ".join(summaries))
 
 
-def minutes(networks: list[str], dataset: str, below: float, output: Path) -> Evidence:
-    """Compare the time of a training step: LLS takes less than `below` per cent more time than 1-hot.
+def q_parameters(results: Results, classes: int, millions: float, within: float) -> Evidence:
+    """Compare the K² parameters of Q with the paper's number: they differ by less than `within` per cent."""
+    ours = classes**2 / 1e6
+    percent = 100 * abs(ours / millions - 1)
+    name = f"within {within:g} % of {millions:g} M"
+    return Evidence([computed(name, -percent, -within)], f"K={classes:,}: {ours:.1f} M ({ours - millions:+.1f} M)")
+
+
+def tfkd_reg_is_ls(results: Results, classes: int, methods: list[str], within: float) -> Evidence:
+    """Compare the gradient of TF-KD_reg with that of w · LS(α): the largest difference is below `within`.
+
+    The difference is relative to the largest entry of the gradient. Because TF-KD_reg's target takes two values,
+
+        (1-a) H(e_y, p̂) + m a/K KL(q‖p̂)  has the gradient of  w H(t, p̂),  w = 1 - a + m a/K,  t = LS(α),
+
+    with α = K (m a/K) q_off / w, where q_off is q's value off the label (methods of Yuan et al., CVPR 2020)."""
+    import torch
+
+    from lls.config.compose import compose
+    from lls.methods.ls import LS
+    from lls.training.build import build_method
+
+    generator, estimates, summaries = torch.Generator().manual_seed(0), [], []
+    z = torch.randn(SAMPLES, classes, generator=generator, dtype=torch.float64, requires_grad=True)
+    y = torch.randint(classes, (SAMPLES,), generator=generator)
+    for name in methods:
+        cfg = compose(["dataset=cifar100", f"method={name}"]).method
+        weight = cfg.a * (classes if cfg.multiplier is None else cfg.multiplier) / classes
+        u = torch.full((classes,), 0.01 / (classes - 1), dtype=torch.float64)
+        u[0] = 0.99
+        w, q_off = 1 - cfg.a + weight, torch.softmax(u / cfg.temperature, 0)[1].item()
+        alpha = classes * weight * q_off / w
+        (ours,) = torch.autograd.grad(build_method(cfg, classes)(z, y), z)
+        (smoothed,) = torch.autograd.grad(w * LS(classes, alpha=alpha)(z, y), z)
+        difference = ((ours - smoothed).abs().max() / ours.abs().max()).item()
+        estimates.append(computed(f"{name} equals LS", -difference, -within))
+        summaries.append(f"{name}: {w:.3g} · LS({alpha:.4f}), largest difference {difference:.0e}")
+    return Evidence(estimates, "; ".join(summaries))
+
+
+def minutes(
+    results: Results,
+    networks: list[str],
+    dataset: str,
+    method: str = "lls",
+    below: float | None = None,
+    above: float | None = None,
+) -> Evidence:
+    """Compare the time of a training step with that of 1-hot: `method` takes less than `below` per cent more time, or
+    more than `above`.
 
     The times are the paired rounds that `python scripts/tables.py time` measures."""
     from lls.paper.tables.timing import minutes as minutes_by_round
     from lls.runs.planned import run_of
 
-    comparisons, summaries = [], []
+    estimates, summaries = [], []
     for name in networks:
-        overrides = [f"dataset={dataset}", f"network={name}", f"machine.output={output}"]
-        onehot, lls = (minutes_by_round(run_of([*overrides, f"method={method}"])) for method in ("onehot", "lls"))
-        percents = [100 * (lls_time / onehot_time - 1) for lls_time, onehot_time in zip(lls, onehot, strict=True)]
-        differences = [below - percent for percent in percents]
-        comparisons.append(Comparison(f"less than {below:g} % with {name}", differences, below))
+        overrides = [f"dataset={dataset}", f"network={name}", f"machine.output={results.output}"]
+        onehot, times = (minutes_by_round(run_of([*overrides, f"method={m}"])) for m in ("onehot", method))
+        percents = [100 * (ours / base - 1) for ours, base in zip(times, onehot, strict=False)]
+        if below is not None:
+            label, values, margin = f"less than {below:g} % with {name}", [-percent for percent in percents], -below
+        else:
+            label, values, margin = f"more than {above:g} % with {name}", percents, above
+        estimates.append(over_values(label, values, margin, "rounds"))
         if percents:
-            summaries.append(f"{name} {mean(percents):+.2f} % over {len(percents)} rounds")
-    return Evidence(comparisons, ", ".join(summaries))
+            summaries.append(f"{name} {fmean(percents):+.2f} % over {len(percents)} rounds")
+    return Evidence(estimates, ", ".join(summaries))

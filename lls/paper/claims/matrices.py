@@ -1,30 +1,16 @@
-"""Claims about the learned Q."""
+"""Claims about the learned Q, and about confusions of classes."""
 
+import csv
+import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
-from lls.paper.claims.verdict import ENTRIES, Comparison, Evidence
-from lls.runs.planned import run_of
-from lls.runs.run import RUNS, Run
+from lls.paper.claims.evidence import Evidence, Overrides, Results
+from lls.paper.rules import over_seeds, over_values
+from lls.runs.run import Run
 
-Runs = dict[str, str | float]  # the overrides of runs that differ in their seed
-Shares = dict[str, dict[str, float]]  # softmax(Q) by true class and other class
-SEEDS = (0, 1, 2)
-
-
-def finished_runs(run: Runs, output: Path, file: str | None = None) -> list[Run]:
-    """Return the finished runs of these overrides under `output`, one per seed, that have `file`."""
-    overrides = [f"{key}={value}" for key, value in run.items()]
-    runs = [in_output(output, run_of([*overrides, f"seed={seed}"])) for seed in SEEDS]
-    return [run for run in runs if not run.failed and run.has_final(file)]
-
-
-def in_output(output: Path, run: Run) -> Run:
-    """Return the same run in another output folder."""
-    moved = Run(run.cfg)
-    moved.folder = output / RUNS / run.id
-    return moved
+Q, CONFUSION = "q.safetensors", "confusion.csv"
+Shares = dict[str, dict[str, float]]  # by true class and other class
 
 
 def rows_of(runs: Sequence[Run]) -> list[Shares]:
@@ -32,31 +18,113 @@ def rows_of(runs: Sequence[Run]) -> list[Shares]:
     from lls.qmatrix import load_q
 
     matrices = []
-    for q in (load_q(run.folder / "q.safetensors") for run in runs):
+    for q in (load_q(run.folder / Q) for run in runs):
         rows = q.logits.double().softmax(-1).tolist()
         matrices.append({y: dict(zip(q.classes, row, strict=True)) for y, row in zip(q.classes, rows, strict=True)})
     return matrices
 
 
-def order(run: Runs, levels: dict[str, list[list[str]]], output: Path) -> Evidence:
+def confusions_of(runs: Sequence[Run]) -> list[Shares]:
+    """Load the confusion matrix of each run's test images, as shares of the true class."""
+    matrices = []
+    for run in runs:
+        with open(run.folder / CONFUSION, encoding="utf-8", newline="") as file:
+            (_, *classes), *lines = csv.reader(file)
+        counts = {name: dict(zip(classes, map(int, row), strict=True)) for name, *row in lines}
+        matrices.append({y: {c: n / max(1, sum(row.values())) for c, n in row.items()} for y, row in counts.items()})
+    return matrices
+
+
+def order(results: Results, run: Overrides, levels: dict[str, list[list[str]]]) -> Evidence:
     """Compare the entries of row y of Q: each class of a level is above each class of the next level.
 
     The classes of the last level are above all classes that are not named. A Q without a named class, learned on the
     user's own data set, gives no evidence."""
+    return _order(rows_of(results.finished(run, Q)), levels)
+
+
+def confusion_order(results: Results, run: Overrides, levels: dict[str, list[list[str]]]) -> Evidence:
+    """Compare how often test images of class y are predicted as other classes, as `order` does."""
+    return _order(confusions_of(results.finished(run, CONFUSION)), levels)
+
+
+def pairs(results: Results, run: Overrides, pairs: list[list[str]]) -> Evidence:
+    """Compare the rows of Q of both classes of a pair: the other class of the pair has the largest entry."""
+    return order(results, run, {y: [[other]] for a, b in pairs for y, other in ((a, b), (b, a))})
+
+
+def diagonal(results: Results, runs: list[Overrides], below: float) -> Evidence:
+    """Compare the diagonal of Q: the mean Q_yy is less than `below`, and each Q_yy is the smallest entry of its row."""
+    estimates, summaries = [], []
+    for run in runs:
+        matrices = rows_of(results.finished(run, Q))
+        subject = f"{run['dataset']} / {run['network']}"
+        entries = [[q[y][y] for y in q] for q in matrices]
+        below_limit = [[-entry for entry in of_seed] for of_seed in entries]
+        estimates.append(over_seeds(f"mean Q_yy below {below:g} ({subject})", below_limit, -below))
+        margins = [min(min(v for name, v in q[y].items() if name != y) - q[y][y] for y in q) for q in matrices]
+        estimates.append(over_values(f"Q_yy the smallest of its row ({subject})", margins))
+        if matrices:
+            smallest = 100 * fmean(fmean(q[y][y] == min(q[y].values()) for y in q) for q in matrices)
+            mean = fmean(map(fmean, entries))
+            summaries.append(f"{subject}: mean Q_yy {mean:.3f}, the smallest in {smallest:.0f} % of the rows")
+    return Evidence(estimates, "; ".join(summaries))
+
+
+def follows_confusions(results: Results, run: Overrides, above: float) -> Evidence:
+    """Compare the rank correlation of Q with the confusions on test images, off the diagonal: it is above `above`.
+
+    It is a mean over classes, the q_confusion of result.json."""
+    finished = [r for r in results.finished(run, Q) if r.has(CONFUSION)]
+    ranks = [of_classes for r in finished if (of_classes := _correlations(r))]
+    summary = f"rank correlation {fmean(map(fmean, ranks)):.2f}" if ranks else ""
+    return Evidence([over_seeds(f"rank correlation above {above:g}", ranks, above)], summary)
+
+
+def entropy(results: Results, run: Overrides, key: str, flatter: list[str], than: str) -> Evidence:
+    """Compare the mean entropy of the rows of Q, in nats: larger with `key` at a value of `flatter` than at `than`."""
+    nats = {value: _entropies(results, run | {key: value}) for value in (*flatter, than)}
+    return _flatter(nats, [(value, than) for value in flatter])
+
+
+def flatter(results: Results, first: Overrides, second: Overrides) -> Evidence:
+    """Compare the mean entropy of the rows of Q on two data sets with equally many classes: larger on the first."""
+    a, b = first["dataset"], second["dataset"]
+    return _flatter({a: _entropies(results, first), b: _entropies(results, second)}, [(a, b)])
+
+
+def _entropies(results: Results, run: Overrides) -> dict[int, list[float]]:
+    """Return the entropy of each row of Q, in nats, by seed."""
+    finished = results.finished(run, Q)
+    nats = [[sum(-p * math.log(p) for p in row.values() if p) for row in q.values()] for q in rows_of(finished)]
+    return {r.cfg.seed: of_rows for r, of_rows in zip(finished, nats, strict=True)}
+
+
+def _flatter(nats: dict[str, dict[int, list[float]]], pairs: list[tuple[str, str]]) -> Evidence:
+    estimates = []
+    for a, b in pairs:
+        seeds = sorted(nats[a].keys() & nats[b].keys())
+        differences = [[x - y for x, y in zip(nats[a][seed], nats[b][seed], strict=True)] for seed in seeds]
+        estimates.append(over_seeds(f"{a} flatter than {b}", differences))
+    means = [f"{name} {fmean(map(fmean, by_seed.values())):.2f}" for name, by_seed in nats.items() if by_seed]
+    return Evidence(estimates, f"entropy in nats: {', '.join(means)}" if means else "")
+
+
+def _order(matrices: list[Shares], levels: dict[str, list[list[str]]]) -> Evidence:
     required = {name for y, groups in levels.items() for name in (y, *_flat(groups))}
-    matrices = [q for q in rows_of(finished_runs(run, output, "q.safetensors")) if required <= q.keys()]
-    comparisons, summaries = [], []
+    matrices = [q for q in matrices if required <= q.keys()]
+    estimates, summaries = [], []
     for y, groups in levels.items():
         for higher, lower in zip(groups, [*groups[1:], None], strict=True):
             others = ", ".join(lower) if lower else "all other classes"
             label = _spaced(f"{y}: {', '.join(higher)} above {others}")
             named = {y, *_flat(groups)}
             differences = [_margin(q[y], higher, lower or [name for name in q if name not in named]) for q in matrices]
-            comparisons.append(Comparison(label, differences, ENTRIES))
+            estimates.append(over_values(label, differences))
         if matrices:
-            shares = [f"{name} {mean(q[y][name] for q in matrices):.2f}" for name in _flat(groups)]
+            shares = [f"{name} {fmean(q[y][name] for q in matrices):.2f}" for name in _flat(groups)]
             summaries.append(_spaced(f"{y}: {', '.join(shares)}"))
-    return Evidence(comparisons, "; ".join(summaries))
+    return Evidence(estimates, "; ".join(summaries))
 
 
 def _margin(row: dict[str, float], higher: Iterable[str], lower: Iterable[str]) -> float:
@@ -71,47 +139,12 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def pairs(run: Runs, pairs: list[list[str]], output: Path) -> Evidence:
-    """Compare the rows of both classes of a pair: the other class of the pair has the largest entry."""
-    return order(run, {y: [[other]] for a, b in pairs for y, other in ((a, b), (b, a))}, output)
+def _correlations(run: Run) -> list[float]:
+    """Return Spearman's rank correlation of the rows of Q and of the confusion matrix, without y, for each class y.
 
+    The mean over the classes is q_confusion of result.json."""
+    from scipy.stats import spearmanr
 
-def diagonal(runs: list[Runs], below: float, output: Path) -> Evidence:
-    """Compare the diagonal of Q: the mean Q_yy is less than `below`, and each Q_yy is the smallest entry of its row."""
-    comparisons, summaries = [], []
-    for run in runs:
-        matrices = rows_of(finished_runs(run, output, "q.safetensors"))
-        subject = f"{run['dataset']} / {run['network']}"
-        means = [mean(q[y][y] for y in q) for q in matrices]
-        margins = [min(min(v for name, v in q[y].items() if name != y) - q[y][y] for y in q) for q in matrices]
-        differences = [below - value for value in means]
-        comparisons.append(Comparison(f"mean Q_yy below {below:g} ({subject})", differences, below))
-        comparisons.append(Comparison(f"Q_yy the smallest of its row ({subject})", margins, below))
-        if matrices:
-            smallest = mean(sum(q[y][y] == min(q[y].values()) for y in q) / len(q) for q in matrices)
-            share = f"{100 * smallest:.0f} % of the rows"
-            summaries.append(f"{subject}: mean Q_yy {mean(means):.3f}, the smallest in {share}")
-    return Evidence(comparisons, "; ".join(summaries))
-
-
-def follows_confusions(run: Runs, above: float, output: Path) -> Evidence:
-    """Compare the rank correlation of Q with the confusions on test images, off the diagonal: it is above `above`."""
-    ranks = [r.result["q_confusion"] for r in finished_runs(run, output) if "q_confusion" in r.result]
-    summary = f"rank correlation {mean(ranks):.2f}" if ranks else ""
-    differences = [rank - above for rank in ranks]
-    return Evidence([Comparison(f"rank correlation above {above:g}", differences, ENTRIES)], summary)
-
-
-def entropy(run: Runs, key: str, flatter: list[str], than: str, output: Path) -> Evidence:
-    """Compare the mean entropy of the rows of Q, in nats: larger with `key` at a value of `flatter` than at `than`."""
-    nats = {}
-    for value in (*flatter, than):
-        finished = finished_runs(run | {key: value}, output, "q.safetensors")
-        nats[value] = {r.cfg.seed: r.result["q_entropy"] for r in finished if "q_entropy" in r.result}
-    comparisons = []
-    for value in flatter:
-        seeds = sorted(nats[value].keys() & nats[than].keys())
-        differences = [nats[value][seed] - nats[than][seed] for seed in seeds]
-        comparisons.append(Comparison(f"{value} flatter than {than}", differences, ENTRIES))
-    means = [f"{value} {mean(by_seed.values()):.2f}" for value, by_seed in nats.items() if by_seed]
-    return Evidence(comparisons, f"entropy in nats: {', '.join(means)}" if means else "")
+    q, confusion = rows_of([run])[0], confusions_of([run])[0]
+    pairs = [([q[y][c] for c in q if c != y], [confusion[y][c] for c in q if c != y]) for y in q]
+    return [float(spearmanr(a, b).statistic) for a, b in pairs if len(set(a)) > 1 and len(set(b)) > 1]

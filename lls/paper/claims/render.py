@@ -1,11 +1,14 @@
 """Render outputs/claims.md from the finished runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 
-from lls.paper.claims import Claim, JudgedClaim, evaluate_claim, load_claims
-from lls.paper.claims.verdict import Verdict
-from lls.paper.tables import load as load_table
+from lls.paper.claims import SETTINGS, Claim, JudgedClaim, judge, load_claims
+from lls.paper.claims.bands import load_bands, our_top1, position
+from lls.paper.claims.evidence import Results, load_table
+from lls.paper.claims.hours import missing_hours
+from lls.paper.rules import Estimate, limits, signed_rank_p
 
 LABELS = ("reproduced", "not reproduced", "inconclusive", "not yet run")
 
@@ -13,25 +16,28 @@ LABELS = ("reproduced", "not reproduced", "inconclusive", "not yet run")
 def judged_claims(output: Path) -> tuple[list[JudgedClaim], list[JudgedClaim]]:
     """Judge all claims by the paper's protocol; and some also by short runs, where these are finished."""
     claims = load_claims()
-    full = [evaluate_claim(claim, output) for claim in claims]
-    short = [evaluate_claim(claim, output, short=True) for claim in claims if claim.short is not None]
+    full = [judge(claim, output) for claim in claims]
+    short = [judge(claim, output, short=True) for claim in claims if claim.short is not None]
     return full, [judged for judged in short if judged.verdict.label != "not yet run"]
 
 
 def markdown(output: Path) -> str:
     """Return the page of claims as Markdown."""
     full, short = judged_claims(output)
-    counts = ", ".join(f"{sum(judged.verdict.label == label for judged in full)} {label}" for label in LABELS)
     lines = [
         "# The paper's claims",
         "",
-        f"By the paper's protocol: {counts}.",
+        *_counts(full),
         "",
         "- [configs/claims.yaml](../configs/claims.yaml) declares each claim and the runs that decide it.",
-        "- [lls/paper/claims/verdict.py](../lls/paper/claims/verdict.py) has the rule.",
+        "- [docs/claims.md](../docs/claims.md) explains the rule. A limit is one-sided, at 95 %.",
         "- `python scripts/claims.py` writes this page.",
         "",
-        *_table(full, "verdict", lambda verdict: f"**{verdict.label}**: {verdict.reason}"),
+        *_claims(full, "verdict", lambda judged: f"**{judged.verdict.label}**: {reason(judged)}"),
+        *_sensitivity(full),
+        *_over_columns(full),
+        *_bands(output),
+        *_needs(full, output),
     ]
     if short:
         lines += [
@@ -40,7 +46,7 @@ def markdown(output: Path) -> str:
             "",
             "These are the same comparisons on short runs (budget below 1). They decide nothing about the paper.",
             "",
-            *_table(short, "short runs", _answer, with_runs=True),
+            *_claims(short, "short runs", _answer, with_runs=True),
         ]
     return "\n".join(lines) + "\n"
 
@@ -54,19 +60,119 @@ def short_runs_label(claim: Claim) -> str:
     return "; ".join([*overrides, *tables])
 
 
-def _answer(verdict: Verdict) -> str:
-    answer = {"reproduced": "agree", "not reproduced": "disagree"}.get(verdict.label, "leave it open")
-    return f"{answer}: {verdict.reason}"
+def reason(judged: JudgedClaim) -> str:
+    """Return why a claim has its verdict, after the number of runs that have ended if some have not."""
+    ended, needed = judged.ended, len(judged.needed)
+    so_far = f"so far, {ended} of {needed} runs: " if 0 < ended < needed else ""
+    return f"{so_far}{judged.verdict.reason}"
 
 
-def _table(
-    rows: Sequence[JudgedClaim], heading: str, describe: Callable[[Verdict], str], *, with_runs: bool = False
+def _counts(full: Sequence[JudgedClaim]) -> list[str]:
+    """Return how many claims have each verdict, how many of them are preliminary, and how many are sensitive."""
+    counts = ", ".join(f"{sum(judged.verdict.label == label for judged in full)} {label}" for label in LABELS)
+    decided = [judged for judged in full if judged.verdict.label != "not yet run"]
+    partial = sum(judged.ended < len(judged.needed) for judged in decided)
+    changes = ", ".join(f"{sum(name in judged.changes for judged in full)} {name}" for name in SETTINGS)
+    return [
+        f"By the paper's protocol: {counts}. {partial} of these {len(full)} rest on a part of the runs so far.",
+        "",
+        f"Verdicts that change in other settings: {changes}.",
+    ]
+
+
+def _answer(judged: JudgedClaim) -> str:
+    answer = {"reproduced": "agree", "not reproduced": "disagree"}.get(judged.verdict.label, "leave it open")
+    return f"{answer}: {judged.verdict.reason}"
+
+
+def _claims(
+    rows: Sequence[JudgedClaim], heading: str, describe: Callable[[JudgedClaim], str], *, with_runs: bool = False
 ) -> list[str]:
     """Return a table as lines. `heading` is that of the last column; with_runs adds the overrides of short runs."""
-    lines = [f"| claim | where | the paper | ours | {heading} |", "|---|---|---|---|---|"]
-    for claim, evidence, verdict in rows:
+    lines = []
+    for judged in rows:
+        claim, measured = judged.claim, judged.evidence.measured
         runs = f" ({short_runs_label(claim)})" if with_runs else ""
-        measured = f"{evidence.measured}{runs}" if evidence.measured else "·"
-        cells = (claim.says, claim.where, claim.paper, measured, describe(verdict))
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return lines
+        lines.append([claim.says, claim.where, claim.paper, f"{measured}{runs}" if measured else "·", describe(judged)])
+    return _table(["claim", "where", "the paper", "ours", heading], lines)
+
+
+def _sensitivity(full: Sequence[JudgedClaim]) -> list[str]:
+    """Return a table of the verdicts in other settings."""
+    lines = [
+        [judged.claim.says, judged.verdict.label, *(judged.changes.get(name, "=") for name in SETTINGS)]
+        for judged in full
+        if judged.verdict.label != "not yet run"
+    ]
+    text = "The verdict at other confidences, and with other margins where the margin is ours. =: the same."
+    return ["", "## Sensitivity", "", text, "", *_table(["claim", "at 95 %", *SETTINGS], lines)]
+
+
+def _over_columns(full: Sequence[JudgedClaim]) -> list[str]:
+    """Return a table of the differences that are averaged over columns, with limits and signed ranks."""
+    lines = [
+        [judged.claim.says, *_difference(estimate)]
+        for judged in full
+        for estimate in judged.evidence.estimates
+        if estimate.columns
+    ]
+    if not lines:
+        return []
+    head = ["claim", "comparison", "mean", "lower limit", "upper limit", "columns above", "signed rank p"]
+    text = [
+        "These are means over the columns that have runs. The limits decide. The p is that of Wilcoxon's exact",
+        "one-sided signed-rank test over the columns. With n columns it is at least 2^-n.",
+    ]
+    return ["", "## Differences over columns", "", *text, "", *_table(head, lines)]
+
+
+def _difference(estimate: Estimate) -> list[str]:
+    low, high = ("one seed",) * 2
+    if estimate.standard_error is not None:
+        low, high = (f"{limit:+.3g}" for limit in limits(estimate))
+    above = [column - estimate.margin for column in estimate.columns]
+    p = signed_rank_p(above)
+    wins = f"{sum(difference > 0 for difference in above)} of {len(above)}"
+    return [estimate.name, f"{estimate.mean:+.3g}", low, high, wins, "·" if p is None else f"{p:.3g}"]
+
+
+def _bands(output: Path) -> list[str]:
+    """Return a table of our 1-hot cells beside public results."""
+    lines, outside = [], 0
+    for band in load_bands():
+        top1 = our_top1(band, Results(output))
+        where = position(band, top1)
+        outside += where not in ("inside", "not yet run")
+        public = "; ".join(map(_public, band.public))
+        ours = f"{fmean(top1):.2f} (n={len(top1)})" if top1 else "·"
+        lines.append(
+            [f"{band.dataset} / {band.network}", ours, f"{band.low} to {band.high}: {band.why}", where, public]
+        )
+    head = ["1-hot cell", "ours", "expected", "ours lies", "public results"]
+    text = f"[configs/bands.yaml](../configs/bands.yaml) has the sources. Cells outside their band: {outside}."
+    return ["", "## 1-hot cells beside public results", "", text, "", *_table(head, lines)]
+
+
+def _public(entry: dict) -> str:
+    spread = f" ± {entry['spread']}" if "spread" in entry else ""
+    epochs = f" at {entry['epochs']} epochs" if "epochs" in entry else ""
+    return f"{entry['top1']}{spread}{epochs}, {entry['source']}"
+
+
+def _needs(full: Sequence[JudgedClaim], output: Path) -> list[str]:
+    """Return a table of what each claim still needs, cheapest first."""
+    unfinished = [judged for judged in full if judged.ended < len(judged.needed)]
+    needs = sorted(zip(missing_hours(unfinished, output), unfinished, strict=True), key=lambda need: need[0])
+    lines = [
+        [judged.claim.says, f"{len(judged.needed) - judged.ended} of {len(judged.needed)}", f"{hours:,.1f}"]
+        for hours, judged in needs
+    ]
+    if not lines:
+        return []
+    text = "GPU-hours at the speed behind the paper's minutes (Table 9), with missing teachers. Claims share runs."
+    return ["", "## What the claims still need", "", text, "", *_table(["claim", "runs left", "GPU-hours"], lines)]
+
+
+def _table(head: list[str], lines: Iterable[list[str]]) -> list[str]:
+    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lls.files import write_atomic
 from lls.paper.claims import JudgedClaim
-from lls.paper.claims.render import judged_claims, short_runs_label
+from lls.paper.claims.render import judged_claims, reason, short_runs_label
 from lls.paper.results import differences
 from lls.runs.find import all_runs
 from lls.runs.run import Run
@@ -60,9 +60,10 @@ def _in_order(folder: Path, suffix: str) -> list[Path]:
 
 
 def _claim(judged: JudgedClaim) -> dict:
-    claim, evidence, verdict = judged
-    keys = {"says": claim.says, "where": claim.where, "paper": claim.paper, "ours": evidence.measured}
-    return keys | {"verdict": verdict.label, "why": verdict.reason, "short": claim.short and short_runs_label(claim)}
+    claim = judged.claim
+    keys = {"says": claim.says, "where": claim.where, "paper": claim.paper, "ours": judged.evidence.measured}
+    keys |= {"verdict": judged.verdict.label, "why": reason(judged)}
+    return keys | {"short": claim.short and short_runs_label(claim)}
 
 
 def _figure(path: Path) -> dict:

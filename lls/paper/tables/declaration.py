@@ -77,7 +77,7 @@ def load(
     pairs = [text.partition("=")[::2] for text in overrides]
     of_table = {key: value for key, value in pairs if key in TABLE_KEYS}
     of_runs = {key: value for key, value in pairs if key not in TABLE_KEYS}
-    columns = [_make_column(column, declared, of_table) for column in declared["columns"]]
+    columns = [_make_column(column, declared, of_table.get("seeds"), smoke) for column in declared["columns"]]
     rows = [
         Row(r["name"], r.get("run", {}), r.get("when", {}), r.get("paper"), r.get("separate_spread") == "true")
         for r in declared["rows"]
@@ -127,9 +127,11 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
     )
 
 
-def _make_column(column: dict, declared: dict, of_table: dict[str, str]) -> Column:
-    seeds = of_table.get("seeds", column.get("seeds", declared["seeds"]))
-    return Column(column["name"], column.get("metric", declared["metric"]), column.get("run", {}), _parse_seeds(seeds))
+def _make_column(column: dict, declared: dict, seeds: str | None, smoke: bool) -> Column:
+    """seeds: replace the declared ones. In small form one seed is enough, unless `seeds` has more."""
+    parsed = _parse_seeds(seeds or column.get("seeds", declared["seeds"]))
+    parsed = parsed[:1] if smoke and not seeds else parsed
+    return Column(column["name"], column.get("metric", declared["metric"]), column.get("run", {}), parsed)
 
 
 def _make_cell(
