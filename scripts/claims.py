@@ -1,20 +1,28 @@
-"""Judge the paper's claims by the finished runs: python scripts/claims.py [--check]
+"""Judge the paper's claims by the finished runs: python scripts/claims.py [--check | --missing NAME]
 
-Writes <output>/claims.md. With --check it writes nothing, and fails if claims.md does not match the runs."""
+Writes <output>/claims.md. With --check it writes nothing, and fails if claims.md does not match the runs. With
+--missing it prints the commands that train the missing runs of a claim, teachers first."""
 
 import argparse
+import shlex
 from pathlib import Path
 
+from lls.config.compose import did_you_mean
 from lls.errors import UserError, run_script
 from lls.files import write_atomic
-from lls.paper.claims.render import markdown
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
     parser.add_argument("--check", action="store_true", help="fail if claims.md is stale; write nothing")
+    parser.add_argument("--missing", metavar="NAME", help="print the commands of a claim's missing runs")
     arguments = parser.parse_args()
+    if arguments.missing:
+        print_missing(arguments.missing, arguments.output)
+        return
+    from lls.paper.claims.render import markdown
+
     text, path = markdown(arguments.output), arguments.output / "claims.md"
     if arguments.check:
         if not path.exists() or path.read_text() != text:
@@ -22,6 +30,19 @@ def main() -> None:
         return
     write_atomic(path, lambda temporary: temporary.write_text(text))
     print(path)
+
+
+def print_missing(name: str, output: Path) -> None:
+    from lls.paper.claims import judge, load_claims
+    from lls.paper.claims.hours import missing_runs
+    from lls.paper.tables.plan import run_overrides
+
+    claims = {claim.name: claim for claim in load_claims()}
+    if name not in claims:
+        raise UserError(f"{name}: no such claim{did_you_mean(name, claims)} (there are: {', '.join(claims)})")
+    folder = [] if output == Path("outputs") else [f"machine.output={output}"]
+    for run in missing_runs(judge(claims[name], output), output):
+        print(shlex.join(["python", "train.py", *run_overrides(run), *folder]))
 
 
 if __name__ == "__main__":

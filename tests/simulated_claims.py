@@ -93,7 +93,7 @@ class Simulation:
         self.drawn = {
             run: {"top1": value + error} for (run, value), error in zip(self.means.items(), noise, strict=True)
         }
-        return decide(find_test(self.claim)(self.results, **self.claim.keys).estimates).label
+        return decide(find_test(self.claim)(self.results, **self.claim.keys).comparisons).label
 
 
 def shares(

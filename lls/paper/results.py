@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from lls.config.assemble import GROUPS, flatten
 from lls.config.compose import compose
 from lls.errors import UserError
+from lls.paper.markdown import markdown_table
 from lls.paper.tables import Cell, Table, load
 from lls.paper.tables.declaration import PAPER
 from lls.paper.tables.grid import OTHER_SETUP, format_cell, format_paper
@@ -48,7 +49,7 @@ def results_markdown(runs: Iterable[Run]) -> str:
             measures.append(", ".join(sorted({r.get("device", NOT_RECORDED) for r in ended})))
             measures[0] += f" (n={len(ended)})"
         lines.append((*label, *measures))
-    return _table(columns, lines)
+    return "\n".join(markdown_table(columns, lines))
 
 
 def beside_the_paper(
@@ -72,7 +73,7 @@ def beside_the_paper(
         counted += f" {OTHER_SETUP}: the paper took the number from another set-up; the table says from where."
     if limit is not None and len(lines) > limit:
         counted += f" Here are the first {limit}."
-    return f"{counted}\n\n{_table(columns, lines[:limit])}"
+    return "\n".join([counted, "", *markdown_table(columns, lines[:limit])])
 
 
 def differences(cfg: DictConfig) -> list[str]:
@@ -127,8 +128,3 @@ def _over_seeds(results: list[Result], key: str, digits: int, scale: float = 1.0
     if len(values) < len(results):
         return NOT_RECORDED
     return f"{mean(values):,.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if spread and len(values) > 1 else "")
-
-
-def _table(columns: list[str], lines: list[tuple[str, ...]]) -> str:
-    rows = [f"| {' | '.join(line)} |" for line in [columns, *lines]]
-    return "\n".join([rows[0], "|---" * len(columns) + "|", *rows[1:]])

@@ -1,13 +1,13 @@
 """The statistics of tables and claims: pooled spreads, intervals, and the rule that decides a claim.
 
-A claim is a list of estimates. Each estimate states that a mean exceeds its margin. The verdict on the claim is
+A claim is a list of comparisons. Each states that a mean exceeds a margin. The verdict on the claim is
 
-- reproduced if the one-sided 95 % lower limit of every estimate lies above its margin,
-- not reproduced if the upper limit of some estimate lies below its margin, after Holm's correction,
-- not yet run if no estimate has its runs,
+- reproduced if the one-sided 95 % lower limit of every mean lies above its margin,
+- not reproduced if the upper limit of some mean lies below its margin, after Holm's correction,
+- not yet run if no comparison has values,
 - inconclusive otherwise.
 
-The first rule needs no correction: it asks for all estimates at once, which is an intersection-union test.
+The first rule needs no correction: it asks for all comparisons at once, which is an intersection-union test.
 
     Demšar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006 (means and ranks over columns)
     Berger, Multiparameter Hypothesis Testing and Acceptance Sampling, Technometrics 24, 1982 (intersection-union)
@@ -33,18 +33,26 @@ class Spread(NamedTuple):
     dof: float
 
 
-class Estimate(NamedTuple):
-    """The statement that a mean exceeds `margin`, and what is known about the mean."""
+class Comparison(NamedTuple):
+    """The statement that a mean exceeds `margin`, and what is known about the mean.
+
+    margin: ours, where the paper has no number, so that the sensitivity of a verdict varies it.
+    bound: the value that the margin is measured from when it is varied: 0, or 1 for shares and correlations."""
 
     name: str
-    mean: float | None  # None: nothing has been run
-    standard_error: float | None = 0.0  # None: there is a single seed, so nothing is known about the spread
-    dof: float = math.inf
-    margin: float = 0.0  # ours, where the paper has no number; the sensitivity of a verdict varies it
+    mean: float | None  # None: there are no values
+    standard_error: float | None = None  # None: there is no spread, since there is a single seed
+    dof: float = 0.0
+    margin: float = 0.0
+    bound: float = 0.0
     columns: tuple[float, ...] = ()  # the difference in each column
-    one_seed_variance: float = 0.0  # of the mean, if every column had one seed
-    cells: int = 1  # whose spread is pooled
-    unit: str = "seeds"  # of the values behind the mean: seeds, classes or rounds
+    parts: tuple[tuple[float, int], ...] = ()  # by group of rows: variance of the mean at one seed per column, cells
+    unit: str = "seeds"  # of the values behind the mean: seeds, classes, rounds or draws
+
+    @property
+    def distance(self) -> float:
+        """The mean minus the margin."""
+        return self.mean - self.margin
 
 
 class Verdict(NamedTuple):
@@ -75,29 +83,33 @@ def prediction_halfwidth(n: int, spread: Spread, confidence: float = CONFIDENCE)
     return float(stdtrit(spread.dof, (1 + confidence) / 2)) * math.sqrt(spread.variance * (1 + 1 / n))
 
 
-def computed(name: str, value: float, margin: float = 0.0) -> Estimate:
-    """Return the estimate of a value that is computed, and has no spread."""
-    return Estimate(name, value, margin=margin)
+def computed(name: str, value: float, margin: float = 0.0) -> Comparison:
+    """Compare a value that is computed, and has no spread, with a margin."""
+    return Comparison(name, value, 0.0, math.inf, margin)
 
 
-def over_values(name: str, values: Sequence[float], margin: float = 0.0, unit: str = "seeds") -> Estimate:
-    """Estimate the mean of values, one per seed, class or round (`unit`). One value has no spread."""
-    if not values:
-        return Estimate(name, None, margin=margin, unit=unit)
+def over_values(
+    name: str, values: Sequence[float], margin: float = 0.0, unit: str = "seeds", bound: float = 0.0
+) -> Comparison:
+    """Compare the mean of values with a margin. unit: the values are one per seed, class, round or draw.
+
+    A single value has no spread, nor have equal values."""
+    if not values or not all(map(math.isfinite, values)):
+        return Comparison(name, None, margin=margin, bound=bound, unit=unit)
     spread, n = pool([values]), len(values)
-    if spread is None:
-        return Estimate(name, values[0], None, margin=margin, unit=unit)
-    error = math.sqrt(spread.variance / n)
-    return Estimate(name, fmean(values), error, n - 1, margin, (), spread.variance, unit=unit)
+    if spread is None or not spread.variance:
+        return Comparison(name, fmean(values), margin=margin, bound=bound, unit=unit)
+    error, parts = math.sqrt(spread.variance / n), ((spread.variance, 1),)
+    return Comparison(name, fmean(values), error, n - 1, margin, bound, (), parts, unit)
 
 
-def over_seeds(name: str, values: Sequence[Sequence[float]], margin: float = 0.0) -> Estimate:
-    """Estimate a mean over classes. values: for each seed, the values of the classes.
+def over_seeds(name: str, values: Sequence[Sequence[float]], margin: float = 0.0, bound: float = 0.0) -> Comparison:
+    """Compare a mean over classes with a margin. values: for each seed, the values of the classes.
 
     The limits are over the seeds. With one seed they are over the classes, and do not cover other seeds."""
     if len(values) == 1 and len(values[0]) > 1:
-        return over_values(name, values[0], margin, "classes")
-    return over_values(name, [fmean(of_classes) for of_classes in values], margin)
+        return over_values(name, values[0], margin, "classes", bound)
+    return over_values(name, [fmean(of_classes) for of_classes in values], margin, bound=bound)
 
 
 def over_columns(
@@ -105,19 +117,19 @@ def over_columns(
     columns: Sequence[Mapping[str, Mapping[int, float]]],
     weights: Mapping[str, float],
     margin: float = 0.0,
-    pooled: Sequence[Sequence[str]] = (),
-) -> Estimate:
-    """Estimate a weighted sum of rows, such as LLS - LS: its mean over the common seeds, then over the columns.
+    pooled: Sequence[str] = (),
+    bound: float = 0.0,
+) -> Comparison:
+    """Compare a weighted sum of rows, such as LLS - LS, with a margin: its mean over common seeds, then over columns.
 
     columns: for each column, the values by row and seed. Columns that lack one of the rows do not count.
     weights: by row; {"LLS": 1, "LS": -1} is the difference of two rows.
-    pooled: groups of rows. The spread between seeds is pooled over the cells of a group. A row of no group has a spread
-        of its own.
+    pooled: the rows over whose cells the spread between seeds is pooled. Any other row has a spread of its own.
 
     The standard error takes rows as independent. With the same seed they share initial weights and the order of images.
     If this makes their values alike, the true error is smaller.
     """
-    groups = {row: next((tuple(group) for group in pooled if row in group), (row,)) for row in weights}
+    groups = {row: tuple(pooled) if row in pooled else (row,) for row in weights}
     differences, shares = [], dict.fromkeys(groups.values(), 0.0)
     for values in columns:
         seeds = sorted(set.intersection(*(set(values.get(row, {})) for row in weights)))
@@ -125,59 +137,68 @@ def over_columns(
             differences.append(fmean(sum(w * values[row][seed] for row, w in weights.items()) for seed in seeds))
             for row, w in weights.items():
                 shares[groups[row]] += w**2 / len(seeds)
-    m = len(differences)
-    if not m:
-        return Estimate(name, None, margin=margin)
-    cells = {group: [v.get(row, {}).values() for v in columns for row in group] for group in shares}
-    spreads = {group: pool(cells[group]) for group in shares}
-    if any(spread is None for spread in spreads.values()):
-        return Estimate(name, fmean(differences), None, 0, margin, tuple(differences))
-    parts = [(shares[group] / m**2 * spread.variance, spread.dof) for group, spread in spreads.items()]
-    total = sum(part for part, _ in parts)
-    dof = total**2 / sum(part**2 / dof for part, dof in parts) if total else math.inf
-    one_seed = sum(w**2 * spreads[groups[row]].variance for row, w in weights.items()) / m
-    counted = sum(1 for group in cells.values() for values in group if values)
-    return Estimate(name, fmean(differences), math.sqrt(total), dof, margin, tuple(differences), one_seed, counted)
+    if not differences:
+        return Comparison(name, None, margin=margin, bound=bound)
+    mean, m = fmean(differences), len(differences)
+    cells = {group: [c for v in columns for row in group if (c := v.get(row))] for group in shares}
+    spreads = {group: pool(cell.values() for cell in cells[group]) for group in shares}
+    if None in spreads.values() or not any(spread.variance for spread in spreads.values()):
+        return Comparison(name, mean, margin=margin, bound=bound, columns=tuple(differences))
+    variances = {group: shares[group] / m**2 * spread.variance for group, spread in spreads.items()}
+    dof = satterthwaite([(variances[group], spreads[group].dof) for group in shares])
+    at_one_seed = dict.fromkeys(shares, 0.0)
+    for row, w in weights.items():
+        at_one_seed[groups[row]] += w**2 / m * spreads[groups[row]].variance
+    parts = tuple((at_one_seed[group], len(cells[group])) for group in shares)
+    error = math.sqrt(sum(variances.values()))
+    return Comparison(name, mean, error, dof, margin, bound, tuple(differences), parts)
 
 
-def limits(estimate: Estimate, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
+    """Return the degrees of freedom of a sum of variances, each with its own degrees of freedom."""
+    return sum(v for v, _ in parts) ** 2 / sum(v**2 / dof for v, dof in parts)
+
+
+def limits(comparison: Comparison, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the one-sided lower and upper limit of a mean, each at this confidence."""
-    half = float(stdtrit(estimate.dof, confidence)) * estimate.standard_error if estimate.standard_error else 0.0
-    return estimate.mean - half, estimate.mean + half
+    error = comparison.standard_error
+    half = float(stdtrit(comparison.dof, confidence)) * error if error else 0.0
+    return comparison.mean - half, comparison.mean + half
 
 
-def decide(estimates: Sequence[Estimate], confidence: float = CONFIDENCE, margin_factor: float = 1.0) -> Verdict:
-    """Decide a claim by its estimates. margin_factor: multiplies all margins."""
-    estimates = [e._replace(margin=e.margin * margin_factor) for e in estimates]
-    tested = [e for e in estimates if e.mean is not None]
+def decide(comparisons: Sequence[Comparison], *, confidence: float = CONFIDENCE, margin_factor: float = 1.0) -> Verdict:
+    """Decide a claim by its comparisons. margin_factor: multiplies the distance of each margin to its bound."""
+    comparisons = [c._replace(margin=c.bound + (c.margin - c.bound) * margin_factor) for c in comparisons]
+    total, tested = len(comparisons), [c for c in comparisons if c.mean is not None]
     if not tested:
-        return Verdict("not yet run", f"0 of {len(estimates)} comparisons")
-    if failed := _failing(estimates, 1 - confidence):
+        return Verdict("not yet run", f"{total} comparison{'s' * (total > 1)} without values")
+    if failed := _failing(comparisons, 1 - confidence):
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        of = f", of {len(estimates)}" if len(estimates) > 1 else ""
+        of = f", of {total}" if total > 1 else ""
         return Verdict("not reproduced", f"{_shown(failed[0], confidence)}{more}{of}")
-    undecided = [e for e in tested if not _holds(e, confidence)]
-    if not undecided and len(tested) == len(estimates):
-        closest = _shown(min(tested, key=lambda e: limits(e, confidence)[0] - e.margin), confidence)
-        return Verdict("reproduced", closest if len(tested) == 1 else f"all {len(tested)} hold; the closest: {closest}")
-    reasons = [f"{len(tested) - len(undecided)} of {len(estimates)} hold"] if len(estimates) > 1 else []
+    undecided = [c for c in tested if not _holds(c, confidence)]
+    if not undecided and len(tested) == total:
+        closest = _shown(min(tested, key=lambda c: limits(c, confidence)[0] - c.margin), confidence)
+        return Verdict("reproduced", closest if total == 1 else f"all {total} hold; the closest: {closest}")
+    reasons = [f"{len(tested) - len(undecided)} of {total} hold"] if total > 1 else []
     if undecided:
-        reasons.append(_shown(min(undecided, key=lambda e: e.mean - e.margin), confidence))
-        reasons.append(_more_seeds(estimates, undecided, confidence))
-    if missing := len(estimates) - len(tested):
-        reasons.append(f"{missing} of {len(estimates)} not yet run")
+        reasons.append(_shown(min(undecided, key=lambda c: c.distance), confidence))
+        reasons.append(_more_seeds(comparisons, undecided, confidence))
+    if missing := total - len(tested):
+        reasons.append(f"{missing} of {total} without values")
     return Verdict("inconclusive", "; ".join(filter(None, reasons)))
 
 
-def seeds_needed(estimates: Sequence[Estimate], confidence: float = CONFIDENCE) -> int | None:
+def seeds_needed(comparisons: Sequence[Comparison], confidence: float = CONFIDENCE) -> int | None:
     """Return how many seeds in every column would decide a claim, if all means and spreads stayed as they are.
 
-    None if more than MOST_SEEDS would be needed, or if the spread is not known."""
-    known = [e for e in estimates if e.mean is not None and e.standard_error is not None]
-    against = [e for e in known if e.mean < e.margin]
-    level = 1 - (1 - confidence) / len(estimates) if against else confidence
+    None if more than MOST_SEEDS would be needed. Raises ValueError if a mean or a spread is not known."""
+    if not all(c.parts for c in comparisons):
+        raise ValueError("a comparison has no values or no spread")
+    against = [c for c in comparisons if c.distance < 0]
+    level = 1 - (1 - confidence) / len(comparisons) if against else confidence
     for n in range(2, MOST_SEEDS + 1):
-        decided = [_t(e, n) > stdtrit(e.cells * (n - 1), level) for e in (against or known)]
+        decided = [_decided_by(n, c, level) for c in (against or comparisons)]
         if any(decided) if against else all(decided):
             return n
     return None
@@ -193,54 +214,54 @@ def signed_rank_p(differences: Sequence[float]) -> float | None:
     return float(wilcoxon(different, alternative="greater", method="exact").pvalue) if different else None
 
 
-def _t(estimate: Estimate, seeds: int) -> float:
-    """Return |t| of an estimate with this number of seeds in every column."""
-    distance, error = abs(estimate.mean - estimate.margin), math.sqrt(estimate.one_seed_variance / seeds)
-    return distance / error if error else math.inf
+def _decided_by(seeds: int, comparison: Comparison, level: float) -> bool:
+    variance = sum(v for v, _ in comparison.parts) / seeds
+    dof = satterthwaite([(v, cells * (seeds - 1)) for v, cells in comparison.parts])
+    return abs(comparison.distance) > float(stdtrit(dof, level)) * math.sqrt(variance)
 
 
-def _holds(estimate: Estimate, confidence: float) -> bool:
-    return estimate.standard_error is not None and limits(estimate, confidence)[0] > estimate.margin
+def _holds(comparison: Comparison, confidence: float) -> bool:
+    return comparison.standard_error is not None and limits(comparison, confidence)[0] > comparison.margin
 
 
-def _failing(estimates: Sequence[Estimate], alpha: float) -> list[Estimate]:
-    """Return the estimates that fail, the clearest failure first. Holm: the i-th smallest p is compared with α/(k - i).
+def _failing(comparisons: Sequence[Comparison], alpha: float) -> list[Comparison]:
+    """Return the comparisons that fail, the clearest failure first. Holm: the i-th smallest p is below α/(k - i).
 
-    k counts all estimates, also those that have not been run."""
-    ordered = sorted((_p_above(e), e.mean - e.margin, i) for i, e in enumerate(estimates) if e.mean is not None)
+    k counts all comparisons, also those without values."""
+    ordered = sorted((_p_above(c), c.distance, i) for i, c in enumerate(comparisons) if c.mean is not None)
     failing = []
     for rank, (p, _, i) in enumerate(ordered):
-        if p >= alpha / (len(estimates) - rank):
+        if p >= alpha / (len(comparisons) - rank):
             break
-        failing.append(estimates[i])
+        failing.append(comparisons[i])
     return failing
 
 
-def _p_above(estimate: Estimate) -> float:
+def _p_above(comparison: Comparison) -> float:
     """Return the p of the hypothesis that the mean is at least its margin."""
-    distance, error = estimate.mean - estimate.margin, estimate.standard_error
-    if error is None:
+    if comparison.standard_error is None:
         return 1.0
-    if not error:
-        return float(distance >= 0)
-    return float(stdtr(estimate.dof, distance / error))
+    if not comparison.standard_error:
+        return float(comparison.distance >= 0)
+    return float(stdtr(comparison.dof, comparison.distance / comparison.standard_error))
 
 
-def _shown(estimate: Estimate, confidence: float) -> str:
-    """Return an estimate as text: its name, its distance to the margin, and the one-sided limits."""
-    distance = f"{estimate.name}: {estimate.mean - estimate.margin:+.3g}"
-    if estimate.standard_error is None:
-        return f"{distance} (one seed)"
-    if not estimate.standard_error:
+def _shown(comparison: Comparison, confidence: float) -> str:
+    """Return a comparison as text: its name, the distance to the margin, and the one-sided limits of the distance."""
+    distance = f"{comparison.name}: {comparison.distance:+.3g}"
+    if comparison.standard_error is None:
+        return f"{distance} (no spread: one seed)"
+    if not comparison.standard_error:
         return distance
-    low, high = (limit - estimate.margin for limit in limits(estimate, confidence))
-    return f"{distance} (limits {low:+.3g} and {high:+.3g})"
+    low, high = (limit - comparison.margin for limit in limits(comparison, confidence))
+    over = "" if comparison.unit == "seeds" else f" over {comparison.unit}"
+    return f"{distance} (limits{over} {low:+.3g} and {high:+.3g})"
 
 
-def _more_seeds(all_estimates: Sequence[Estimate], undecided: Sequence[Estimate], confidence: float) -> str:
-    if all(e.standard_error is None for e in undecided):
-        return "one seed has no spread"
-    if any(e.unit != "seeds" for e in undecided):
+def _more_seeds(comparisons: Sequence[Comparison], undecided: Sequence[Comparison], confidence: float) -> str:
+    """Return how many seeds would decide, as text; '' if that is not known."""
+    if any(c.unit != "seeds" for c in undecided) or not all(c.parts for c in comparisons):
         return ""
-    n = seeds_needed(all_estimates, confidence)
-    return f"about {n} seeds would decide" if n else f"more than {MOST_SEEDS} seeds would be needed"
+    n = seeds_needed(comparisons, confidence)
+    where = " in every column" if any(c.columns for c in comparisons) else ""
+    return f"about {n} seeds{where} would decide" if n else f"more than {MOST_SEEDS} seeds would be needed"

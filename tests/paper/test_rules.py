@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lls.paper.rules import (
-    Estimate,
+    Comparison,
     Spread,
     ci_halfwidth,
     computed,
@@ -56,10 +56,10 @@ def test_one_column_is_a_two_sample_t_test(pooled):
     """Pooled rows: Student's test. Rows with a spread of their own: Welch's."""
     a, b = [80.1, 80.4, 80.2], [79.0, 81.5, 79.9]
     columns = [{"A": seeded(a), "B": seeded(b)}]
-    estimate = over_columns("", columns, {"A": 1, "B": -1}, pooled=[["A", "B"]] if pooled else [])
+    comparison = over_columns("", columns, {"A": 1, "B": -1}, pooled=["A", "B"] if pooled else [])
     test = stats.ttest_ind(a, b, equal_var=pooled)
-    assert estimate.mean / estimate.standard_error == pytest.approx(test.statistic)
-    assert estimate.dof == pytest.approx(test.df)
+    assert comparison.mean / comparison.standard_error == pytest.approx(test.statistic)
+    assert comparison.dof == pytest.approx(test.df)
 
 
 def test_columns_with_one_seed_use_the_spread_of_the_others():
@@ -70,17 +70,17 @@ def test_columns_with_one_seed_use_the_spread_of_the_others():
         {"A": {0: 8.0}, "B": {0: 6.0}},
         {"A": {0: 8.0}},  # has no rival: it does not count
     ]
-    estimate = over_columns("", columns, {"A": 1, "B": -1}, pooled=[["A", "B"]])
-    assert estimate.columns == (3.0, 1.0, 2.0)
-    assert (estimate.mean, estimate.dof) == (2.0, 4)
-    assert estimate.standard_error == pytest.approx(math.sqrt(2 * (1 / 3 + 2) / 9))
+    comparison = over_columns("", columns, {"A": 1, "B": -1}, pooled=["A", "B"])
+    assert comparison.columns == (3.0, 1.0, 2.0)
+    assert (comparison.mean, comparison.dof) == (2.0, 4)
+    assert comparison.standard_error == pytest.approx(math.sqrt(2 * (1 / 3 + 2) / 9))
 
 
 def test_only_common_seeds_count_for_the_mean_and_all_seeds_for_the_spread():
     columns = [{"A": {0: 1.0, 1: 3.0}, "B": {1: 1.0, 2: 1.0}}]
-    estimate = over_columns("", columns, {"A": 1, "B": -1}, pooled=[["A", "B"]])
-    assert (estimate.mean, estimate.dof) == (2.0, 2)
-    assert estimate.standard_error == pytest.approx(math.sqrt(2 * 1.0))  # s² = (2 + 0) / 2, one common seed
+    comparison = over_columns("", columns, {"A": 1, "B": -1}, pooled=["A", "B"])
+    assert (comparison.mean, comparison.dof) == (2.0, 2)
+    assert comparison.standard_error == pytest.approx(math.sqrt(2 * 1.0))  # s² = (2 + 0) / 2, one common seed
 
 
 def test_a_row_that_does_not_converge_leaves_the_spread_of_the_others_alone():
@@ -88,8 +88,8 @@ def test_a_row_that_does_not_converge_leaves_the_spread_of_the_others_alone():
     columns = [
         {"A": seeded(80 + rng.normal(0, 0.1, 3)), "B": seeded(79 + rng.normal(0, 0.1, 3)), "Wild": seeded([20, 40, 60])}
     ]
-    close = over_columns("", columns, {"A": 1, "B": -1}, pooled=[["A", "B"]])
-    wild = over_columns("", columns, {"A": 1, "Wild": -1}, pooled=[["A", "B"]])
+    close = over_columns("", columns, {"A": 1, "B": -1}, pooled=["A", "B"])
+    wild = over_columns("", columns, {"A": 1, "Wild": -1}, pooled=["A", "B"])
     assert close.standard_error < 0.2
     assert wild.standard_error == pytest.approx(20 / 3**0.5, rel=0.01)
     assert wild.dof == pytest.approx(2, rel=0.01)
@@ -102,22 +102,24 @@ def test_one_seed_has_limits_over_classes_only():
     assert over_seeds("", [[1.0]]).standard_error is None
 
 
-def estimates(*values, margin=0.0):
+def comparisons(*values, margin=0.0):
     return [over_values(f"c{i}", of_seeds, margin) for i, of_seeds in enumerate(values)]
 
 
 @pytest.mark.parametrize(
     ("given", "label", "reason"),
     [
-        (estimates([1.0, 1.1, 0.9]), "reproduced", "c0: +1 (limits +0.831 and +1.17)"),
-        (estimates([1.0, 1.1, 0.9], [2.0, 2.1, 1.9]), "reproduced", "all 2 hold; the closest: c0"),
-        (estimates([-1.0, -1.1, -0.9], [2.0, 2.1, 1.9]), "not reproduced", "c0: -1"),
-        (estimates([1.0, -1.1, 0.2]), "inconclusive", "more than 100 seeds"),
-        (estimates([1.0, -0.1, 0.2]), "inconclusive", "about 9 seeds would decide"),
-        (estimates([1.0, 1.1, 0.9], []), "inconclusive", "1 of 2 hold; 1 of 2 not yet run"),
-        (estimates([], []), "not yet run", "0 of 2"),
-        (estimates([30.0]), "inconclusive", "one seed"),
-        (estimates([-30.0]), "inconclusive", "one seed"),
+        (comparisons([1.0, 1.1, 0.9]), "reproduced", "c0: +1 (limits +0.831 and +1.17)"),
+        (comparisons([1.0, 1.1, 0.9], [2.0, 2.1, 1.9]), "reproduced", "all 2 hold; the closest: c0"),
+        (comparisons([-1.0, -1.1, -0.9], [2.0, 2.1, 1.9]), "not reproduced", "c0: -1"),
+        (comparisons([1.0, -1.1, 0.2]), "inconclusive", "more than 100 seeds"),
+        (comparisons([1.0, -0.1, 0.2]), "inconclusive", "about 9 seeds would decide"),
+        (comparisons([1.0, 1.1, 0.9], []), "inconclusive", "1 of 2 hold; 1 of 2 without values"),
+        (comparisons([1.0, -0.1, 0.2], []), "inconclusive", "c0: +0.367 (limits -0.592 and +1.33); 1 of 2 without"),
+        (comparisons([1.0, -0.1, 0.2], [0.3]), "inconclusive", "c1: +0.3 (no spread: one seed)"),
+        (comparisons([], []), "not yet run", "2 comparisons without values"),
+        (comparisons([30.0]), "inconclusive", "one seed"),
+        (comparisons([-30.0]), "inconclusive", "one seed"),
         ([computed("exact", 0.1)], "reproduced", "exact: +0.1"),
         ([computed("exact", -0.1)], "not reproduced", "exact: -0.1"),
         ([computed("exact", -0.4, margin=-0.5)], "reproduced", "exact: +0.1"),  # non-inferiority
@@ -134,31 +136,62 @@ def test_a_failure_among_many_is_corrected():
     low = over_values("low", [-1.0, -1.2, -0.3])
     assert limits(low)[1] < 0
     assert decide([low]).label == "not reproduced"
-    assert decide([low, *estimates(*[[3.0, 3.1, 2.9]] * 9)]).label == "inconclusive"
-    assert decide([low, *estimates(*[[]] * 9)]).label == "inconclusive"  # comparisons that are not run count as well
+    assert decide([low, *comparisons(*[[3.0, 3.1, 2.9]] * 9)]).label == "inconclusive"
+    assert decide([low, *comparisons(*[[]] * 9)]).label == "inconclusive"  # comparisons that are not run count as well
 
 
 def test_all_comparisons_have_to_hold():
-    assert decide(estimates([1.0, 1.1, 0.9], [0.5, -0.4, 0.1])).label == "inconclusive"
+    assert decide(comparisons([1.0, 1.1, 0.9], [0.5, -0.4, 0.1])).label == "inconclusive"
 
 
 @pytest.mark.parametrize(("confidence", "factor", "label"), [(0.95, 1, "reproduced"), (0.95, 2, "inconclusive")])
 def test_margins_are_varied(confidence, factor, label):
-    assert decide(estimates([1.2, 1.4, 1.1], margin=0.6), confidence, factor).label == label
+    assert decide(comparisons([1.2, 1.4, 1.1], margin=0.6), confidence=confidence, margin_factor=factor).label == label
+
+
+@pytest.mark.parametrize(("factor", "label"), [(1.0, "inconclusive"), (2.0, "reproduced"), (0.5, "not reproduced")])
+def test_a_margin_of_a_share_is_varied_by_its_distance_to_one(factor, label):
+    """0.9 becomes 0.8 and 0.95."""
+    comparison = over_values("", [0.90, 0.89, 0.91], 0.9, bound=1.0)
+    assert decide([comparison], margin_factor=factor).label == label
 
 
 def test_confidence_is_varied():
-    labels = [decide(estimates([1.2, 0.3, 1.1]), confidence).label for confidence in (0.90, 0.95, 0.99)]
+    labels = [decide(comparisons([1.2, 0.3, 1.1]), confidence=confidence).label for confidence in (0.90, 0.95, 0.99)]
     assert labels == ["reproduced", "reproduced", "inconclusive"]
 
 
 def test_number_of_seeds_that_would_decide():
     """By hand: mean 0.1, variance of a difference 0.08, four columns. n = 5: t = 0.1 / sqrt(0.08 / 20) = 1.58 is below
     t(0.95, 32) = 1.69; n = 6: 1.73 is above t(0.95, 40) = 1.68."""
-    estimate = Estimate("", 0.1, 0.08, 16, one_seed_variance=0.02, cells=8)
-    assert seeds_needed([estimate]) == 6
-    assert seeds_needed([estimate._replace(mean=0.0)]) is None
-    assert seeds_needed([estimate._replace(mean=-0.1)]) == 6  # that it fails
+    comparison = Comparison("", 0.1, 0.08, 16, parts=((0.02, 8),))
+    assert seeds_needed([comparison]) == 6
+    assert seeds_needed([comparison._replace(mean=0.0)]) is None
+    assert seeds_needed([comparison._replace(mean=-0.1)]) == 6  # that it fails
+    with pytest.raises(ValueError, match="no spread"):
+        seeds_needed([comparison, over_values("", [1.0])])
+
+
+def test_seeds_that_have_run_would_not_decide_an_open_claim():
+    """One row has a large spread of its own, so that the degrees of freedom are Welch's, not those of all cells."""
+    rng = np.random.default_rng(0)
+    calm, wild = (rng.normal(mean, spread, (4, 3)) for mean, spread in ((80, 0.2), (60, 25)))
+    columns = [{"A": seeded(a), "B": seeded(b)} for a, b in zip(calm, wild, strict=True)]
+    comparison = over_columns("", columns, {"A": 1, "B": -1})
+    for confidence in (0.9, 0.99, 0.999, 0.9999):
+        needed, holds = seeds_needed([comparison], confidence), limits(comparison, confidence)[0] > 0
+        assert holds == (needed <= 3)
+
+
+@pytest.mark.parametrize("values", [[math.nan, 1.0], [math.inf, 1.0], []])
+def test_what_is_not_a_number_gives_no_verdict(values):
+    assert decide([over_values("", values)]).label == "not yet run"
+
+
+def test_equal_values_are_no_certainty():
+    assert decide([over_values("", [0.002, 0.002])]).label == "inconclusive"
+    columns = [{"A": seeded([80.0, 80.0]), "B": seeded([79.0, 79.0])}]
+    assert decide([over_columns("", columns, {"A": 1, "B": -1}, pooled=["A", "B"])]).label == "inconclusive"
 
 
 @pytest.mark.parametrize("n", [1, 4, 10])

@@ -147,6 +147,19 @@ def test_another_data_set_is_named_and_has_no_number_of_the_paper_beside_it():
         ("title: x\nmetric: top1\ncolumns: []\nrows: []\n", "has no key seeds"),
         (TWO_COLUMNS.replace("seeds: [3]", "seed: [3]"), "columns: no such key: seed; did you mean 'seeds'?"),
         (TWO_COLUMNS.replace("separate_spread", "separate"), "rows: no such key: separate"),
+        (
+            TWO_COLUMNS.replace("separate_spread: true", "separate_spread: yes"),
+            "separate_spread: must be true or false",
+        ),
+        (TWO_COLUMNS.replace("seeds: [3]", "seeds: 3"), "seeds: must be a list of whole numbers, such as [0, 1, 2]"),
+        (TWO_COLUMNS.replace("seeds: [3]", "seeds: []"), "seeds: must be a list of whole numbers, such as [0, 1, 2]"),
+        (TWO_COLUMNS.replace("seeds: [3]", "seeds: [a]"), "seeds: must be a list of whole numbers, such as [0, 1, 2]"),
+        (TWO_COLUMNS + "compare: {LLS: [1-Hod]}\n", "compare: rows: no such name: "),
+        (TWO_COLUMNS + "footnotes: [{column: C, text: t}]\n", "footnotes: columns: no such name: C"),
+        (TWO_COLUMNS + "footnotes: text\n", "footnotes: must be a list of entries"),
+        ("title: [", "while parsing"),
+        ("- a list\n", "must have the keys columns, metric, rows, seeds, title"),
+        ("", "must have the keys columns, metric, rows, seeds, title"),
     ],
 )
 def test_a_yaml_file_of_the_user_is_checked(text, problem, tmp_path):

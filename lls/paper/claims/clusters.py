@@ -2,6 +2,7 @@
 
 The distances are in the clusters.json of a finished run. Drawing Figures 5, 6 and 8 writes that file."""
 
+import math
 from collections.abc import Callable, Set
 from statistics import fmean
 
@@ -10,6 +11,7 @@ import numpy as np
 from lls.paper.claims.evidence import Evidence, Overrides, Results
 from lls.paper.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised
 from lls.paper.rules import over_seeds
+from lls.runs.run import Run
 
 METHODS = ("onehot", "ls", "lls")
 Measure = Callable[[Clusters], list[float]]  # one value per class, or a single one
@@ -53,8 +55,8 @@ def trio(results: Results, runs: list[Overrides], classes: list[list[str]]) -> E
 
         label, names = f"{first}–{second} over {third}", {first, second, third}
         evidence.append(_compare(results, [run], ratio, [("ls", "onehot"), ("ls", "lls")], label, names))
-    estimates = [estimate for each in evidence for estimate in each.estimates]
-    return Evidence(estimates, "; ".join(each.measured for each in evidence if each.measured))
+    comparisons = [comparison for each in evidence for comparison in each.comparisons]
+    return Evidence(comparisons, "; ".join(each.measured for each in evidence if each.measured))
 
 
 def _compare(
@@ -68,27 +70,27 @@ def _compare(
 ) -> Evidence:
     """Compare `measure`: larger for the first method of each pair than for the second, and below `limit` for LS.
 
-    Only runs whose data set has all of `classes` count."""
-    estimates, summaries = [], []
+    Only runs whose data set has all of `classes` count, and only distances that are numbers: a class without images has
+    none."""
+
+    def read(run: Run) -> list[float] | None:
+        distances = read_clusters(run)
+        if distances is None or not classes <= {*distances.classes}:
+            return None
+        values = measure(distances)
+        return values if all(map(math.isfinite, values)) else None
+
+    comparisons, summaries = [], []
     for run in runs:
-        values = {method: _by_seed(results, run | {"method": method}, measure, classes) for method in METHODS}
+        values = {method: results.read_each(run | {"method": method}, CLUSTERS, read) for method in METHODS}
         if limit is not None:
-            label = f"{name} of ls below {limit:g} ({run['dataset']})"
-            estimates.append(over_seeds(label, [[-v for v in of_seed] for of_seed in values["ls"].values()], -limit))
+            negative = [[-v for v in of_seed] for of_seed in values["ls"].values()]
+            comparisons.append(over_seeds(f"{name} of ls below {limit:g} ({run['dataset']})", negative, -limit))
         for a, b in larger:
             seeds = sorted(values[a].keys() & values[b].keys())
             differences = [np.subtract(values[a][seed], values[b][seed]).tolist() for seed in seeds]
-            estimates.append(over_seeds(f"{name}: {a} above {b} ({run['dataset']})", differences))
+            comparisons.append(over_seeds(f"{name}: {a} above {b} ({run['dataset']})", differences))
         if any(values.values()):
             means = ", ".join(f"{method} {fmean(map(fmean, v.values())):.2f}" for method, v in values.items() if v)
             summaries.append(f"{run['dataset']}, {name}: {means}")
-    return Evidence(estimates, "; ".join(summaries))
-
-
-def _by_seed(results: Results, run: Overrides, measure: Measure, classes: Set[str]) -> dict[int, list[float]]:
-    values = {}
-    for finished in results.finished(run, CLUSTERS):
-        distances = read_clusters(finished)
-        if distances is not None and classes <= {*distances.classes}:
-            values[finished.cfg.seed] = measure(distances)
-    return values
+    return Evidence(comparisons, "; ".join(summaries))

@@ -1,5 +1,6 @@
 """Claims that need no finished run: gradients (Appendix B), losses, parameters and training time (Table 9)."""
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -11,42 +12,39 @@ DRAWS = 5  # of such logits
 
 
 def gradient_ratio(
-    results: Results,
-    confidence: float | None,
-    classes: list[int],
-    at_least: float | None = None,
-    at_most: float | None = None,
+    results: Results, confidence: float | None, classes: list[int], at_least: float, at_most: float
 ) -> Evidence:
-    """Compare the ratio of gradients with `at_least` and `at_most`, for each number of classes.
+    """Compare the ratio of gradients with the paper's `at_least` and `at_most`, for each number of classes.
 
     The ratio is mean |∂KL(t‖p̂)/∂z| over mean |∂KL(t‖p̂)/∂Q_y|, at Q = 0. confidence: see `ratio`."""
-    return _compare_ratios("forward KL", confidence, classes, at_least, at_most)
-
-
-def reverse_ratio(
-    results: Results,
-    confidence: float | None,
-    classes: list[int],
-    at_least: float | None = None,
-    at_most: float | None = None,
-) -> Evidence:
-    """Compare the same ratio with the gradient of the reverse KL, |∂KL(p̂‖t)/∂Q_y|, as its denominator."""
-    return _compare_ratios("reverse KL", confidence, classes, at_least, at_most)
-
-
-def _compare_ratios(
-    term: str, confidence: float | None, classes: Sequence[int], at_least: float | None, at_most: float | None
-) -> Evidence:
-    ratios = {k: [ratio(term, k, confidence, seed) for seed in range(DRAWS)] for k in classes}
-    estimates = []
+    ratios = _ratios("forward KL", classes, confidence)
+    comparisons = []
     for k, values in ratios.items():
-        if at_least is not None:
-            above = [value - at_least for value in values]
-            estimates.append(over_values(f"ratio at least {at_least:g} at K={k}", above, unit="draws"))
-        if at_most is not None:
-            below = [at_most - value for value in values]
-            estimates.append(over_values(f"ratio at most {at_most:g} at K={k}", below, unit="draws"))
-    return Evidence(estimates, ", ".join(f"K={k}: {fmean(values):.1f}" for k, values in ratios.items()))
+        above, below = [value - at_least for value in values], [at_most - value for value in values]
+        comparisons.append(over_values(f"ratio at least {at_least:g} at K={k}", above, unit="draws"))
+        comparisons.append(over_values(f"ratio at most {at_most:g} at K={k}", below, unit="draws"))
+    return Evidence(comparisons, _summary(ratios))
+
+
+def same_magnitude(results: Results, classes: list[int], digits: float) -> Evidence:
+    """Compare |log10| of the ratio with the gradient of the reverse KL, |∂KL(p̂‖t)/∂Q_y|, as its denominator.
+
+    It is below `digits`, for each number of classes."""
+    ratios = _ratios("reverse KL", classes, None)
+    comparisons = [
+        over_values(f"|log10 ratio| below {digits:g} at K={k}", [-abs(math.log10(v)) for v in values], -digits, "draws")
+        for k, values in ratios.items()
+    ]
+    return Evidence(comparisons, _summary(ratios))
+
+
+def _ratios(term: str, classes: Sequence[int], confidence: float | None) -> dict[int, list[float]]:
+    """Return the ratios of DRAWS draws of logits, by number of classes."""
+    return {k: [ratio(term, k, confidence, seed) for seed in range(DRAWS)] for k in classes}
+
+
+def _summary(ratios: dict[int, list[float]]) -> str:
+    return ", ".join(f"K={k}: {fmean(values):.1f}" for k, values in ratios.items())
 
 
 def ratio(term: str, k: int, confidence: float | None, seed: int = 0, alpha: float = 0.1) -> float:
@@ -83,16 +81,16 @@ def parameters(results: Results, networks: list[str], dataset: str, below: float
     from lls.config.compose import compose
     from lls.training.build import build_network
 
-    estimates, summaries = [], []
+    comparisons, summaries = [], []
     for name in networks:
         cfg = compose([f"dataset={dataset}", f"network={name}"])
         k = cfg.dataset.num_classes
         with torch.device("meta"):
             net = build_network(cfg.network, k, cfg.dataset.channels, cfg.dataset.size)
         percent = 100 * k * k / sum(p.numel() for p in net.parameters())
-        estimates.append(computed(f"less than {below:g} % with {name}", below - percent))
+        comparisons.append(computed(f"less than {below:g} % with {name}", below - percent))
         summaries.append(f"{name} +{percent:.3f} %")
-    return Evidence(estimates, ", ".join(summaries))
+    return Evidence(comparisons, ", ".join(summaries))
 
 
 def q_parameters(results: Results, classes: int, millions: float, within: float) -> Evidence:
@@ -117,7 +115,7 @@ def tfkd_reg_is_ls(results: Results, classes: int, methods: list[str], within: f
     from lls.methods.ls import LS
     from lls.training.build import build_method
 
-    generator, estimates, summaries = torch.Generator().manual_seed(0), [], []
+    generator, comparisons, summaries = torch.Generator().manual_seed(0), [], []
     z = torch.randn(SAMPLES, classes, generator=generator, dtype=torch.float64, requires_grad=True)
     y = torch.randint(classes, (SAMPLES,), generator=generator)
     for name in methods:
@@ -130,9 +128,9 @@ def tfkd_reg_is_ls(results: Results, classes: int, methods: list[str], within: f
         (ours,) = torch.autograd.grad(build_method(cfg, classes)(z, y), z)
         (smoothed,) = torch.autograd.grad(w * LS(classes, alpha=alpha)(z, y), z)
         difference = ((ours - smoothed).abs().max() / ours.abs().max()).item()
-        estimates.append(computed(f"{name} equals LS", -difference, -within))
+        comparisons.append(computed(f"{name} equals LS", -difference, -within))
         summaries.append(f"{name}: {w:.3g} · LS({alpha:.4f}), largest difference {difference:.0e}")
-    return Evidence(estimates, "; ".join(summaries))
+    return Evidence(comparisons, "; ".join(summaries))
 
 
 def minutes(
@@ -150,7 +148,7 @@ def minutes(
     from lls.paper.tables.timing import minutes as minutes_by_round
     from lls.runs.planned import run_of
 
-    estimates, summaries = [], []
+    comparisons, summaries = [], []
     for name in networks:
         overrides = [f"dataset={dataset}", f"network={name}", f"machine.output={results.output}"]
         onehot, times = (minutes_by_round(run_of([*overrides, f"method={m}"])) for m in ("onehot", method))
@@ -159,7 +157,7 @@ def minutes(
             label, values, margin = f"less than {below:g} % with {name}", [-percent for percent in percents], -below
         else:
             label, values, margin = f"more than {above:g} % with {name}", percents, above
-        estimates.append(over_values(label, values, margin, "rounds"))
+        comparisons.append(over_values(label, values, margin, "rounds"))
         if percents:
             summaries.append(f"{name} {fmean(percents):+.2f} % over {len(percents)} rounds")
-    return Evidence(estimates, ", ".join(summaries))
+    return Evidence(comparisons, ", ".join(summaries))

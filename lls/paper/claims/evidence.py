@@ -1,12 +1,12 @@
 """The runs of a claim: which ones it needs, and what the finished ones have measured."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from lls.paper.rules import Estimate
+from lls.paper.rules import Comparison
 from lls.paper.tables import cost, load
 from lls.paper.tables.declaration import Table, heading
 from lls.runs.planned import run_of
@@ -16,20 +16,33 @@ from lls.runs.schema import Failed, Result, is_failed
 Overrides = dict[str, str | float | list[int]]  # of runs that differ in their seed; `seeds` lists these
 SEEDS = (0, 1, 2)  # unless the overrides list others
 Measure = Callable[[Result], float | None]  # None: not recorded
+T = TypeVar("T")
 
 
 class Evidence(NamedTuple):
-    """The estimates of a claim, and a summary of what was measured ('' if nothing)."""
+    """The comparisons of a claim, and a summary of what was measured ('' if nothing)."""
 
-    estimates: list[Estimate]
+    comparisons: list[Comparison]
     measured: str
+
+
+class Cell(NamedTuple):
+    """A measure of runs that differ in their seed."""
+
+    values: dict[int, float]  # by seed
+    diverged: int  # number of runs; if the measure is top-1, they count as chance
 
 
 class Column(NamedTuple):
     """A column of a table."""
 
     name: str
-    values: dict[str, dict[int, float]]  # by row and seed
+    cells: dict[str, Cell]  # by row
+
+    @property
+    def values(self) -> dict[str, dict[int, float]]:
+        """The values by row and seed."""
+        return {row: cell.values for row, cell in self.cells.items()}
 
 
 def read_end(run: Run) -> Result | Failed | None:
@@ -37,10 +50,16 @@ def read_end(run: Run) -> Result | Failed | None:
     return run.failed or run.result
 
 
+def top1(result: Result) -> float | None:
+    """Return the top-1 accuracy of a result, in per cent."""
+    return result.get("top1")
+
+
 class Results:
     """The runs under `output`, as the tests of claims read them.
 
     needed: the runs that a test has asked for, finished or not, by their id.
+    measured: the ids of those that have what the test needs. A diverged run has.
     read: returns what a run has ended with; simulations have their own.
     tables: replace the declared tables of these names."""
 
@@ -54,59 +73,78 @@ class Results:
         self.read = read
         self.tables = tables or {}
         self.needed: dict[str, Run] = {}
+        self.measured: set[str] = set()
         self._runs: dict[str, Run] = {}  # by id
 
-    def finished(self, overrides: Overrides, file: str | None = None) -> list[Run]:
-        """Return the finished runs of these overrides that have `file`, in the order of their seeds."""
-        texts = [f"{key}={value}" for key, value in overrides.items() if key != "seeds"]
-        runs = [self._in_output(run_of([*texts, f"seed={seed}"])) for seed in overrides.get("seeds", SEEDS)]
-        self.needed |= {run.id: run for run in runs}
-        return [run for run in runs if not run.failed and run.has_final(file)]
+    def read_each(self, overrides: Overrides, file: str, read: Callable[[Run], T | None]) -> dict[int, T]:
+        """Return by seed what `read` returns for the finished runs of these overrides that have `file`.
+
+        Runs for which it returns None are left out."""
+        values = {}
+        for seed, run in self._of_seeds(overrides).items():
+            self.needed[run.id] = run
+            if not run.failed and run.has_final(file) and (value := read(run)) is not None:
+                values[seed] = value
+                self.measured.add(run.id)
+        return values
+
+    def accuracies(self, overrides: Overrides) -> Cell:
+        """Return the top-1 of the runs of these overrides."""
+        return self._cell(self._of_seeds(overrides), top1, needed=True)
 
     def columns(
         self,
         tables: list[str],
         measure: Measure,
         *,
-        rows: Sequence[str] | None = None,
-        names: Sequence[str] | None = None,
-        diverged_at_chance: bool = False,
+        needed_rows: Sequence[str] | None = None,
+        column_names: Sequence[str] | None = None,
     ) -> list[Column]:
-        """Return the columns of declared tables with the measures of their finished runs.
+        """Return the columns of declared tables with a measure of their runs.
 
-        A cell with a diverged run is empty, because the mean of the others would be too high. With
-        `diverged_at_chance`, which is for top-1, the diverged run counts with the accuracy of guessing, 100/K %.
-        rows: those that the claim needs; None: all. names: of the columns; None: all."""
+        needed_rows: those that the claim needs; None: all. column_names: of the columns; None: all."""
         columns = []
         for table in map(self._table, tables):
             for column in table.columns:
-                if names is not None and column.name not in names:
+                if column_names is not None and column.name not in column_names:
                     continue
-                values = {}
+                cells = {}
                 for row in table.rows:
                     planned = table.cells[row.name, column.name].runs
                     runs = {seed: self._in_output(run) for seed, run in zip(column.seeds, planned, strict=False)}
-                    values[row.name] = self._cell(runs, measure, diverged_at_chance)
-                    if rows is None or row.name in rows:
-                        self.needed |= {run.id: run for run in runs.values()}
-                columns.append(Column(heading(table, column.name), values))
+                    cells[row.name] = self._cell(runs, measure, needed=needed_rows is None or row.name in needed_rows)
+                columns.append(Column(heading(table, column.name), cells))
         return columns
 
     def with_separate_spread(self, tables: list[str]) -> set[str]:
         """Return the rows of declared tables whose spread is not pooled with that of others."""
         return {row.name for table in map(self._table, tables) for row in table.rows if row.separate_spread}
 
+    def _cell(self, runs: dict[int, Run], measure: Measure, *, needed: bool) -> Cell:
+        values, diverged = {}, 0
+        for seed, run in runs.items():
+            end, value = self.read(run), None
+            if end is not None and is_failed(end):
+                diverged += 1
+                value = 100 / cost.classes_of(run) if measure is top1 else None
+            elif end is not None:
+                value = measure(end)
+            if value is not None:
+                values[seed] = value
+            if needed:
+                self.needed[run.id] = run
+                if value is not None or (end is not None and is_failed(end)):
+                    self.measured.add(run.id)
+        # With fewer seeds the mean of another measure would be that of the runs that went well.
+        return Cell({} if diverged and measure is not top1 else values, diverged)
+
+    def _of_seeds(self, overrides: Overrides) -> dict[int, Run]:
+        texts = [f"{key}={value}" for key, value in overrides.items() if key != "seeds"]
+        seeds: Iterable[int] = overrides.get("seeds", SEEDS)
+        return {seed: self._in_output(run_of([*texts, f"seed={seed}"])) for seed in seeds}
+
     def _table(self, name: str) -> Table:
         return self.tables.get(name) or load_table(name)
-
-    def _cell(self, runs: dict[int, Run], measure: Measure, diverged_at_chance: bool) -> dict[int, float]:
-        ends = {seed: end for seed, run in runs.items() if (end := self.read(run)) is not None}
-        diverged = [seed for seed, end in ends.items() if is_failed(end)]
-        if diverged and not diverged_at_chance:
-            return {}
-        values = {seed: measure(end) for seed, end in ends.items() if seed not in diverged}
-        values |= {seed: 100 / cost.classes_of(runs[seed]) for seed in diverged}
-        return {seed: value for seed, value in values.items() if value is not None}
 
     def _in_output(self, run: Run) -> Run:
         if run.id not in self._runs:

@@ -1,4 +1,4 @@
-"""The GPU-hours that claims still need."""
+"""The runs and GPU-hours that claims still need."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,19 @@ from lls.runs.run import Run, teacher_run
 from lls.training.schedule import make_schedule
 
 
-def missing_hours(claims: Sequence[JudgedClaim], output: Path) -> list[float]:
-    """Return the GPU-hours of each claim's runs under `output` that have not ended, with their teachers.
+def missing_runs(judged: JudgedClaim, output: Path) -> list[Run]:
+    """Return the runs of a claim under `output` that have not ended, each after its teachers.
 
-    The speed is that behind the paper's minutes (Table 9). Runs whose number of images is not known count as 0."""
+    Runs that have ended without what the claim needs are not among them."""
+    runs = distinct_runs(run for run in judged.unmeasured if not run.ended)
+    by_id = {run.id: in_output(output, run) for run in runs}  # a teacher can be one of the claim's runs
+    return [run for run in by_id.values() if not run.ended]
+
+
+def missing_hours(claims: Sequence[JudgedClaim], output: Path) -> list[float]:
+    """Return the GPU-hours of each claim's `missing_runs`, at the speed behind the paper's minutes (Table 9).
+
+    Runs whose number of images is not known count as 0."""
     seconds: dict[tuple, float] = {}  # of an epoch; runs with the same key take equally long
 
     def hours(run: Run) -> float:
@@ -24,9 +33,4 @@ def missing_hours(claims: Sequence[JudgedClaim], output: Path) -> list[float]:
             seconds[key] = cost.seconds_of_epoch(run, cost.PAPER_FLOPS_PER_SECOND) or 0.0
         return make_schedule(run.cfg.train, run.cfg.budget).epochs * seconds[key] / 3600
 
-    def missing(judged: JudgedClaim) -> list[Run]:
-        runs = distinct_runs(run for run in judged.needed if not run.ended)
-        by_id = {run.id: in_output(output, run) for run in runs}  # a teacher can be one of the claim's runs
-        return [run for run in by_id.values() if not run.ended]
-
-    return [sum(map(hours, missing(judged))) for judged in claims]
+    return [sum(map(hours, missing_runs(judged, output))) for judged in claims]

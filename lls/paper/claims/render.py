@@ -1,6 +1,6 @@
 """Render outputs/claims.md from the finished runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -8,8 +8,23 @@ from lls.paper.claims import SETTINGS, Claim, JudgedClaim, judge, load_claims
 from lls.paper.claims.bands import load_bands, our_top1, position
 from lls.paper.claims.evidence import Results, load_table
 from lls.paper.claims.hours import missing_hours
-from lls.paper.rules import Estimate, limits, signed_rank_p
+from lls.paper.markdown import markdown_table
+from lls.paper.rules import Comparison, limits, signed_rank_p
 
+INTRODUCTION = """
+- [configs/claims.yaml](../configs/claims.yaml) declares each claim and the runs that decide it.
+- [docs/claims.md](../docs/claims.md) explains the rule. `python scripts/claims.py` writes this page.
+- A number in a verdict is the distance to what is claimed: above 0, the claim holds.
+- Limits are one-sided, at 95 %. Limits over classes are those of a single seed, and do not cover other seeds.
+"""
+OVER_COLUMNS = """
+These are means over the columns that have runs. The limits decide. `Columns above` counts columns above the margin.
+The p is that of Wilcoxon's exact one-sided signed-rank test over the columns; with n columns it is at least 2^-n.
+"""
+NEEDS = """
+GPU-hours are at the speed behind the paper's minutes (Table 9), with missing teachers. Claims share runs.
+`python scripts/claims.py --missing NAME` prints the commands that train what a claim still needs.
+"""
 LABELS = ("reproduced", "not reproduced", "inconclusive", "not yet run")
 
 
@@ -29,9 +44,7 @@ def markdown(output: Path) -> str:
         "",
         *_counts(full),
         "",
-        "- [configs/claims.yaml](../configs/claims.yaml) declares each claim and the runs that decide it.",
-        "- [docs/claims.md](../docs/claims.md) explains the rule. A limit is one-sided, at 95 %.",
-        "- `python scripts/claims.py` writes this page.",
+        *INTRODUCTION.strip().splitlines(),
         "",
         *_claims(full, "verdict", lambda judged: f"**{judged.verdict.label}**: {reason(judged)}"),
         *_sensitivity(full),
@@ -56,14 +69,14 @@ def short_runs_label(claim: Claim) -> str:
     short = claim.short
     runs = [short["run"]] if "run" in short else short.get("runs", [])
     overrides = [" ".join(f"{key}={value}" for key, value in run.items()) for run in runs]
-    tables = [f"table {name}: {' '.join(load_table(name).overrides)}" for name in short.get("tables", [])]
+    tables = [f"table {' '.join([name, *load_table(name).overrides])}" for name in short.get("tables", [])]
     return "; ".join([*overrides, *tables])
 
 
 def reason(judged: JudgedClaim) -> str:
-    """Return why a claim has its verdict, after the number of runs that have ended if some have not."""
-    ended, needed = judged.ended, len(judged.needed)
-    so_far = f"so far, {ended} of {needed} runs: " if 0 < ended < needed else ""
+    """Return why a claim has its verdict, after the number of runs that count if some do not yet."""
+    needed, measured = len(judged.needed), len(judged.needed) - len(judged.unmeasured)
+    so_far = f"so far, {measured} of {needed} runs: " if 0 < measured < needed else ""
     return f"{so_far}{judged.verdict.reason}"
 
 
@@ -71,7 +84,7 @@ def _counts(full: Sequence[JudgedClaim]) -> list[str]:
     """Return how many claims have each verdict, how many of them are preliminary, and how many are sensitive."""
     counts = ", ".join(f"{sum(judged.verdict.label == label for judged in full)} {label}" for label in LABELS)
     decided = [judged for judged in full if judged.verdict.label != "not yet run"]
-    partial = sum(judged.ended < len(judged.needed) for judged in decided)
+    partial = sum(bool(judged.unmeasured) for judged in decided)
     changes = ", ".join(f"{sum(name in judged.changes for judged in full)} {name}" for name in SETTINGS)
     return [
         f"By the paper's protocol: {counts}. {partial} of these {len(full)} rest on a part of the runs so far.",
@@ -94,7 +107,7 @@ def _claims(
         claim, measured = judged.claim, judged.evidence.measured
         runs = f" ({short_runs_label(claim)})" if with_runs else ""
         lines.append([claim.says, claim.where, claim.paper, f"{measured}{runs}" if measured else "·", describe(judged)])
-    return _table(["claim", "where", "the paper", "ours", heading], lines)
+    return markdown_table(["claim", "where", "the paper", "ours", heading], lines)
 
 
 def _sensitivity(full: Sequence[JudgedClaim]) -> list[str]:
@@ -105,35 +118,32 @@ def _sensitivity(full: Sequence[JudgedClaim]) -> list[str]:
         if judged.verdict.label != "not yet run"
     ]
     text = "The verdict at other confidences, and with other margins where the margin is ours. =: the same."
-    return ["", "## Sensitivity", "", text, "", *_table(["claim", "at 95 %", *SETTINGS], lines)]
+    return ["", "## Sensitivity", "", text, "", *markdown_table(["claim", "at 95 %", *SETTINGS], lines)]
 
 
 def _over_columns(full: Sequence[JudgedClaim]) -> list[str]:
     """Return a table of the differences that are averaged over columns, with limits and signed ranks."""
     lines = [
-        [judged.claim.says, *_difference(estimate)]
+        [judged.claim.says, *_difference(comparison)]
         for judged in full
-        for estimate in judged.evidence.estimates
-        if estimate.columns
+        for comparison in judged.evidence.comparisons
+        if comparison.columns
     ]
     if not lines:
         return []
-    head = ["claim", "comparison", "mean", "lower limit", "upper limit", "columns above", "signed rank p"]
-    text = [
-        "These are means over the columns that have runs. The limits decide. The p is that of Wilcoxon's exact",
-        "one-sided signed-rank test over the columns. With n columns it is at least 2^-n.",
-    ]
-    return ["", "## Differences over columns", "", *text, "", *_table(head, lines)]
+    head = ["claim", "comparison", "margin", "mean", "lower limit", "upper limit", "columns above", "signed rank p"]
+    return ["", "## Differences over columns", OVER_COLUMNS, *markdown_table(head, lines)]
 
 
-def _difference(estimate: Estimate) -> list[str]:
+def _difference(comparison: Comparison) -> list[str]:
     low, high = ("one seed",) * 2
-    if estimate.standard_error is not None:
-        low, high = (f"{limit:+.3g}" for limit in limits(estimate))
-    above = [column - estimate.margin for column in estimate.columns]
+    if comparison.standard_error is not None:
+        low, high = (f"{limit:+.3g}" for limit in limits(comparison))
+    above = [column - comparison.margin for column in comparison.columns]
     p = signed_rank_p(above)
     wins = f"{sum(difference > 0 for difference in above)} of {len(above)}"
-    return [estimate.name, f"{estimate.mean:+.3g}", low, high, wins, "·" if p is None else f"{p:.3g}"]
+    margin, mean = f"{comparison.margin:g}", f"{comparison.mean:+.3g}"
+    return [comparison.name, margin, mean, low, high, wins, "·" if p is None else f"{p:.3g}"]
 
 
 def _bands(output: Path) -> list[str]:
@@ -150,7 +160,7 @@ def _bands(output: Path) -> list[str]:
         )
     head = ["1-hot cell", "ours", "expected", "ours lies", "public results"]
     text = f"[configs/bands.yaml](../configs/bands.yaml) has the sources. Cells outside their band: {outside}."
-    return ["", "## 1-hot cells beside public results", "", text, "", *_table(head, lines)]
+    return ["", "## 1-hot cells beside public results", "", text, "", *markdown_table(head, lines)]
 
 
 def _public(entry: dict) -> str:
@@ -161,18 +171,16 @@ def _public(entry: dict) -> str:
 
 def _needs(full: Sequence[JudgedClaim], output: Path) -> list[str]:
     """Return a table of what each claim still needs, cheapest first."""
-    unfinished = [judged for judged in full if judged.ended < len(judged.needed)]
+    unfinished = [judged for judged in full if judged.unmeasured]
     needs = sorted(zip(missing_hours(unfinished, output), unfinished, strict=True), key=lambda need: need[0])
-    lines = [
-        [judged.claim.says, f"{len(judged.needed) - judged.ended} of {len(judged.needed)}", f"{hours:,.1f}"]
-        for hours, judged in needs
-    ]
-    if not lines:
-        return []
-    text = "GPU-hours at the speed behind the paper's minutes (Table 9), with missing teachers. Claims share runs."
-    return ["", "## What the claims still need", "", text, "", *_table(["claim", "runs left", "GPU-hours"], lines)]
+    lines = [[judged.claim.name, judged.claim.says, _runs_left(judged), f"{hours:,.1f}"] for hours, judged in needs]
+    untimed = [judged.claim for judged in full if judged.verdict.label == "not yet run" and not judged.needed]
+    lines = [*([claim.name, claim.says, "`make time`", "·"] for claim in untimed), *lines]
+    head = ["NAME", "claim", "runs left", "GPU-hours"]
+    return ["", "## What the claims still need", NEEDS, *markdown_table(head, lines)]
 
 
-def _table(head: list[str], lines: Iterable[list[str]]) -> list[str]:
-    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]
+def _runs_left(judged: JudgedClaim) -> str:
+    left, ended = len(judged.unmeasured), sum(run.ended for run in judged.unmeasured)
+    note = f" ({ended} of them have ended without what it needs)" if ended else ""
+    return f"{left} of {len(judged.needed)}{note}"

@@ -1,10 +1,10 @@
 """Claims about rows of tables: differences between rows, averaged over columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from lls.paper.claims.evidence import Column, Evidence, Measure, Overrides, Results
-from lls.paper.rules import Estimate, over_columns
+from lls.paper.claims.evidence import Column, Evidence, Measure, Overrides, Results, top1
+from lls.paper.rules import Comparison, over_columns
 from lls.runs.schema import Result
 
 
@@ -17,7 +17,7 @@ def _overconfidence(result: Result) -> float | None:
 
 
 MEASURES: dict[str, Measure] = {  # of result.json
-    "top1": lambda r: r.get("top1"),  # per cent
+    "top1": top1,  # per cent
     "accuracy gap": _gap("train_top1", "top1"),  # points, training minus test
     "NLL gap": _gap("nll", "train_cross_entropy"),  # nats, test minus training
     "ECE": lambda r: 100 * r["ece"] if "ece" in r else None,  # per cent
@@ -31,79 +31,65 @@ def best(results: Results, tables: list[str], row: str, among: list[str] | None 
     """Compare top-1 of `row` with that of each other row: it is higher on average over the columns.
 
     among: compare with these rows only."""
-    needed = None if among is None else [row, *among]
-    columns = results.columns(tables, MEASURES["top1"], rows=needed)
+    columns = results.columns(tables, top1, needed_rows=None if among is None else [row, *among])
     rivals = [rival for rival in _rows(columns) if rival != row and (among is None or rival in among)]
-    estimates = _differences(results, tables, columns, [(row, rival) for rival in rivals])
-    return Evidence(estimates, "; ".join(filter(None, [_best_in(columns, row, rivals), _summary(estimates)])))
+    comparisons = _differences(results, tables, columns, [(row, rival) for rival in rivals])
+    parts = [_best_in(columns, row, rivals), _summary(comparisons), _diverged(columns, [row, *rivals])]
+    return Evidence(comparisons, "; ".join(filter(None, parts)))
 
 
 def above(
-    results: Results,
-    tables: list[str],
-    pairs: list[list[str]],
-    by: float = 0.0,
-    columns: list[str] | None = None,
-    diverged_at_chance: bool = False,
+    results: Results, tables: list[str], pairs: list[list[str]], by: float = 0.0, columns: list[str] | None = None
 ) -> Evidence:
     """Compare top-1 of the two rows of each pair: the first exceeds the second by more than `by` on average.
 
     by: points; a negative value is the margin of non-inferiority, by which the first row may be below the second.
-    columns: only these; the spread between seeds is then pooled over all rows of the tables in these columns.
-    diverged_at_chance: a diverged run counts with 100/K %, for the claim that a method does not converge. By default,
-        a cell with a diverged run is left out."""
-    compared = [(first, second) for first, second in pairs]
-    needed = [row for pair in pairs for row in pair]
-    chosen = results.columns(
-        tables, MEASURES["top1"], rows=needed, names=columns, diverged_at_chance=diverged_at_chance
-    )
-    rows = _rows(chosen) if columns is not None else None
-    estimates = _differences(results, tables, chosen, compared, margin=by, pooled=rows)
-    return Evidence(estimates, _summary(estimates))
+    columns: only these; the spread between seeds is then pooled over all rows of the tables in these columns."""
+    rows = list(dict.fromkeys(row for pair in pairs for row in pair))
+    chosen = results.columns(tables, top1, needed_rows=rows if columns is None else None, column_names=columns)
+    pooled = None if columns is None else _rows(chosen)
+    comparisons = _differences(results, tables, chosen, [(a, b) for a, b in pairs], margin=by, pooled=pooled)
+    return Evidence(comparisons, "; ".join(filter(None, [_summary(comparisons), _diverged(chosen, rows)])))
 
 
 def lower(results: Results, tables: list[str], row: str, rival: str, measures: list[str]) -> Evidence:
     """Compare each of `measures` (keys of MEASURES): lower for `row` than for `rival` on average over the columns."""
-    return _of_measures(results, tables, [(name, rival, row) for name in measures], "lower")
+    return _of_measures(results, tables, [(name, rival, row) for name in measures])
 
 
 def sharper(results: Results, tables: list[str], row: str, rival: str) -> Evidence:
     """Compare the targets of two rows: those of `row` are closer to one-hot.
 
     The rows of Q have a lower entropy, and its diagonal is larger, on average over the columns."""
-    return _of_measures(
-        results, tables, [("Q's entropy", rival, row), ("Q's diagonal", row, rival)], "closer to one-hot"
-    )
+    return _of_measures(results, tables, [("Q's entropy", rival, row), ("Q's diagonal", row, rival)])
 
 
-def level(results: Results, tables: list[str], row: str, measure: str, above: float) -> Evidence:
-    """Compare a measure of one row, on average over the columns, with `above`: it is larger."""
-    columns = results.columns(tables, MEASURES[measure], rows=[row])
+def share(results: Results, tables: list[str], row: str, measure: str, above: float) -> Evidence:
+    """Compare a measure of one row that is between 0 and 1, on average over the columns, with `above`: it is larger."""
+    columns = results.columns(tables, MEASURES[measure], needed_rows=[row])
     name = f"{measure} of {row} above {above:g}"
-    estimate = over_columns(name, [c.values for c in columns], {row: 1.0}, above)
+    comparison = over_columns(name, [c.values for c in columns], {row: 1.0}, above, bound=1.0)
     means = [f"{c.name} {fmean(c.values[row].values()):.3g}" for c in columns if c.values.get(row)]
-    return Evidence([estimate], f"{measure} of {row}: {', '.join(means)}" if means else "")
+    return Evidence([comparison], f"{measure} of {row}: {', '.join(means)}" if means else "")
 
 
 def best_alpha(results: Results, runs: list[Overrides], inside: list[float], outside: list[float]) -> Evidence:
     """Compare the mean top-1 over the α of `inside` with each α of `outside`, on average over `runs`."""
-    columns, summaries = [], []
+    columns, alphas = [], sorted({*inside, *outside})
     for overrides in runs:
-        values = {}
-        for alpha in sorted({*inside, *outside}):
-            finished = results.finished(overrides | {"method.alpha": alpha})
-            values[str(alpha)] = {run.cfg.seed: run.result["top1"] for run in finished}
-        columns.append(values)
-        if means := [f"{alpha}: {fmean(v.values()):.2f}" for alpha, v in values.items() if v]:
-            summaries.append(f"{overrides['dataset']} {', '.join(means)}")
-    weights = dict.fromkeys(map(str, inside), 1 / len(inside))
-    pooled = [[str(alpha) for alpha in (*inside, *outside)]]
+        cells = {str(alpha): results.accuracies(overrides | {"method.alpha": alpha}) for alpha in alphas}
+        columns.append(Column(str(overrides["dataset"]), cells))
+    weights, pooled = dict.fromkeys(map(str, inside), 1 / len(inside)), _converged(columns, map(str, alphas))
     label = f"mean of α={', '.join(map(str, inside))}"
-    estimates = [
-        over_columns(f"{label} above α={alpha}", columns, weights | {str(alpha): -1.0}, pooled=pooled)
+    comparisons = [
+        over_columns(
+            f"{label} above α={alpha}", [c.values for c in columns], weights | {str(alpha): -1.0}, pooled=pooled
+        )
         for alpha in outside
     ]
-    return Evidence(estimates, "; ".join(summaries))
+    means = {c.name: [f"{alpha}: {fmean(v.values()):.2f}" for alpha, v in c.values.items() if v] for c in columns}
+    parts = [f"{name} {', '.join(texts)}" for name, texts in means.items() if texts]
+    return Evidence(comparisons, "; ".join(filter(None, [*parts, _diverged(columns, map(str, alphas))])))
 
 
 def _differences(
@@ -115,31 +101,39 @@ def _differences(
     margin: float = 0.0,
     pooled: Sequence[str] | None = None,
     name: str = "{} above {}",
-) -> list[Estimate]:
-    """Estimate the difference of each pair of rows. The spread is pooled over the rows of `pooled`, or of all pairs."""
-    apart = results.with_separate_spread(tables)
-    together = [row for row in (pooled or dict.fromkeys(row for pair in pairs for row in pair)) if row not in apart]
+) -> list[Comparison]:
+    """Compare each pair of rows. The spread is pooled over the rows of `pooled`, or of all pairs.
+
+    Rows with a separate spread, or with a diverged run, are not pooled."""
+    separate = results.with_separate_spread(tables)
+    candidates = pooled or list(dict.fromkeys(row for pair in pairs for row in pair))
+    together = [row for row in _converged(columns, candidates) if row not in separate]
     return [
-        over_columns(name.format(a, b), [c.values for c in columns], {a: 1.0, b: -1.0}, margin, [together])
+        over_columns(name.format(a, b), [c.values for c in columns], {a: 1.0, b: -1.0}, margin, together)
         for a, b in pairs
     ]
 
 
-def _of_measures(results: Results, tables: list[str], larger: list[tuple[str, str, str]], word: str) -> Evidence:
-    """Estimate for each (measure, row, other) how much larger the measure of `row` is."""
-    estimates, summaries = [], []
+def _of_measures(results: Results, tables: list[str], larger: list[tuple[str, str, str]]) -> Evidence:
+    """Compare for each (measure, row, other): the measure of `row` is larger than that of `other`."""
+    comparisons, summaries = [], []
     for measure, row, other in larger:
-        columns = results.columns(tables, MEASURES[measure], rows=[row, other])
-        estimates += _differences(results, tables, columns, [(row, other)], name=f"{measure}: {{}} above {{}}")
+        columns = results.columns(tables, MEASURES[measure], needed_rows=[row, other])
+        comparisons += _differences(results, tables, columns, [(row, other)], name=f"{measure}: {{}} above {{}}")
         both = [c.values for c in columns if c.values.get(row) and c.values.get(other)]
         if both:
             means = [f"{r} {fmean(fmean(v[r].values()) for v in both):.3g}" for r in (row, other)]
             summaries.append(f"{measure}: {', '.join(means)}")
-    return Evidence(estimates, "; ".join(summaries))
+    return Evidence(comparisons, "; ".join(summaries))
 
 
 def _rows(columns: list[Column]) -> list[str]:
-    return list(dict.fromkeys(row for column in columns for row in column.values))
+    return list(dict.fromkeys(row for column in columns for row in column.cells))
+
+
+def _converged(columns: list[Column], rows: Iterable[str]) -> list[str]:
+    """Return the rows without a diverged run. Chance, at which such a run counts, would swell a pooled spread."""
+    return [row for row in rows if not any(c.cells[row].diverged for c in columns if row in c.cells)]
 
 
 def _best_in(columns: list[Column], row: str, rivals: list[str]) -> str:
@@ -152,5 +146,12 @@ def _best_in(columns: list[Column], row: str, rivals: list[str]) -> str:
     return f"best in {sum(wins)} of {len(wins)} columns" if wins else ""
 
 
-def _summary(estimates: list[Estimate]) -> str:
-    return "; ".join(f"{e.name} by {e.mean:+.2f}" for e in estimates if e.mean is not None)
+def _summary(comparisons: list[Comparison]) -> str:
+    return "; ".join(f"{c.name} by {c.mean:+.2f}" for c in comparisons if c.mean is not None)
+
+
+def _diverged(columns: list[Column], rows: Iterable[str]) -> str:
+    """Return which rows have diverged runs, which count as chance; '' if none."""
+    counts = {row: sum(c.cells[row].diverged for c in columns if row in c.cells) for row in rows}
+    texts = [f"{row} diverged in {n} run{'s' * (n > 1)}" for row, n in counts.items() if n]
+    return f"{', '.join(texts)} (counted as chance)" if texts else ""

@@ -129,7 +129,10 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
 
 def _make_column(column: dict, declared: dict, seeds: str | None, smoke: bool) -> Column:
     """seeds: replace the declared ones. In small form one seed is enough, unless `seeds` has more."""
-    parsed = _parse_seeds(seeds or column.get("seeds", declared["seeds"]))
+    words = seeds.strip("[]").split(",") if seeds else column.get("seeds", declared["seeds"])
+    if not all(word.strip().isdigit() for word in words):
+        raise UserError(f"seeds={seeds}: must be whole numbers with commas between them, such as seeds=0,1,2")
+    parsed = tuple(dict.fromkeys(map(int, words)))
     parsed = parsed[:1] if smoke and not seeds else parsed
     return Column(column["name"], column.get("metric", declared["metric"]), column.get("run", {}), parsed)
 
@@ -180,10 +183,3 @@ def _select(entries: list, words: str | None, problem: str) -> list:
     if not selected:
         raise UserError(f"{words}: {problem} (there are: {', '.join(entry.name for entry in entries)})")
     return selected
-
-
-def _parse_seeds(seeds: list[str] | str) -> tuple[int, ...]:
-    words = seeds.strip("[]").split(",") if isinstance(seeds, str) else seeds
-    if not all(word.strip().isdigit() for word in words):
-        raise UserError(f"seeds={','.join(words)}: must be whole numbers with commas between them, such as seeds=0,1,2")
-    return tuple(dict.fromkeys(int(word) for word in words))

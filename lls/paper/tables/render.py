@@ -4,6 +4,7 @@ import csv
 import io
 from typing import NamedTuple
 
+from lls.paper.markdown import markdown_table
 from lls.paper.tables import latex
 from lls.paper.tables.agreement import Values, paper_inside
 from lls.paper.tables.declaration import PAPER, Table, heading
@@ -72,18 +73,13 @@ def _markdown(table: Table, values: Values) -> str:
     legend = "A cell shows our mean ± sample standard deviation (runs done / runs planned)"
     legend += ", then the paper's number." if table.rows[0].paper is not None else "."
     legend += " The **best** and the <u>second best</u> of our means are marked."
-    lines = [f"# {title(table)}", "", facts(table, values), "", *_markdown_grid(cells), ""]
+    lines = [f"# {title(table)}", "", facts(table, values), "", *markdown_table(cells[0], cells[1:]), ""]
     lines += [f"{legend} {NOT_RUN}: not run. {MISSING_VALUE}: not in the paper.", ""]
     lines += [f"<sup>{number}</sup> {note['text']}  " for number, note in numbered_notes(table)]
     lines += [f"{text}  " for text in general_notes(table, values)]
     if compared := differences(table, values):
         lines += ["", *_markdown_differences(table, compared)]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _markdown_grid(lines: list[list[str]]) -> list[str]:
-    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-    return [rows[0], "|---" * len(lines[0]) + "|", *rows[1:]]
 
 
 def _markdown_differences(table: Table, compared: list[Difference]) -> list[str]:
@@ -109,7 +105,7 @@ def _markdown_differences(table: Table, compared: list[Difference]) -> list[str]
     lines = [["", *(heading(table, column) for column in columns)]]
     for (row, rival), by_column in texts.items():
         lines.append([f"{row} − {rival}", *(by_column.get(column, MISSING_VALUE) for column in columns)])
-    return [head, "", *_markdown_grid(lines)]
+    return [head, "", *markdown_table(lines[0], lines[1:])]
 
 
 def _csv(table: Table, values: Values) -> str:

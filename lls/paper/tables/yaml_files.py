@@ -23,6 +23,7 @@ line. seeds= replaces the seeds of all columns. Values are read as text, so that
 what a user would type.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -30,14 +31,14 @@ import yaml
 
 from lls.config.assemble import CONFIGS
 from lls.config.compose import did_you_mean
-from lls.errors import UserError
+from lls.errors import UserError, one_line
 from lls.paper.tables.metrics import METRICS
 
 FOLDER = CONFIGS / "table"
 # the keys that are required, and the others
-TABLE_KEYS = {"title", "metric", "seeds", "columns", "rows"}, {"compare", "footnotes", "other_setup"}
-VARIANT_KEYS = {"of", "overrides"}, {"title", "footnotes"}
-ENTRY_KEYS = {
+KEYS_OF_TABLE = {"title", "metric", "seeds", "columns", "rows"}, {"compare", "footnotes", "other_setup"}
+KEYS_OF_VARIANT = {"of", "overrides"}, {"title", "footnotes"}
+KEYS_OF_ENTRIES = {
     "columns": ({"name"}, {"metric", "seeds", "run"}),
     "rows": ({"name"}, {"run", "when", "paper", "separate_spread"}),
     "footnotes": ({"text"}, {"row", "column"}),
@@ -57,39 +58,69 @@ def read(name: str, folder: Path = FOLDER) -> dict:
     if not path.exists():
         known = names(folder)
         raise UserError(f"{name}: no such table{did_you_mean(name, known)} (there are: {', '.join(known)})")
-    declared = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
     shown = path.relative_to(CONFIGS.parent) if path.is_relative_to(CONFIGS.parent) else path
-    _check_keys(f"{shown}", declared, *(VARIANT_KEYS if "of" in declared else TABLE_KEYS))
+    try:
+        declared = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{shown}: {one_line(error)}") from None
+    if not isinstance(declared, dict):
+        raise UserError(f"{shown}: must have the keys {', '.join(sorted(KEYS_OF_TABLE[0]))}")
+    _check_keys(f"{shown}", declared, *(KEYS_OF_VARIANT if "of" in declared else KEYS_OF_TABLE))
     if not isinstance(declared.get("overrides", []), list):
         raise UserError(f"{shown}: overrides: must be a list, such as [budget=0.05, seeds=0]")
-    for kind, keys in ENTRY_KEYS.items():
-        for entry in declared.get(kind, []):
+    for kind, keys in KEYS_OF_ENTRIES.items():
+        entries = declared.get(kind, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise UserError(f"{shown}: {kind}: must be a list of entries, such as - {{{next(iter(keys[0]))}: ...}}")
+        for entry in entries:
             _check_keys(f"{shown}: {kind}", entry, *keys)
     if "of" not in declared:
-        _check_values(name, declared)
+        _check_values(f"{shown}", declared)
     return declared
 
 
 def _check_keys(place: str, declared: dict, required: set[str], optional: set[str]) -> None:
     known = required | optional
-    if wrong := [*(declared.keys() - known), *(required - declared.keys())]:
-        problem = "has no key" if wrong[0] in required else "no such key:"
-        raise UserError(f"{place}: {problem} {wrong[0]}{did_you_mean(wrong[0], known)}")
+    if wrong := sorted(declared.keys() - known):
+        raise UserError(f"{place}: no such key: {wrong[0]}{did_you_mean(wrong[0], known)}")
+    if missing := sorted(required - declared.keys()):
+        raise UserError(f"{place}: has no key {missing[0]}")
 
 
-def _check_values(table: str, declared: dict) -> None:
+def _check_values(place: str, declared: dict) -> None:
     names = {kind: [entry["name"] for entry in declared[kind]] for kind in ("columns", "rows")}
     for row in declared["rows"]:
+        if not isinstance(row.get("paper", []), list):
+            raise UserError(f"{place}: row {row['name']}: paper: must be a list with a text for each column")
         if "paper" in row and len(row["paper"]) != len(names["columns"]):
             numbers = f"{len(row['paper'])} numbers of the paper for {len(names['columns'])} columns"
-            raise UserError(f"table {table}: row {row['name']} has {numbers}; write - where the paper has none")
+            raise UserError(f"{place}: row {row['name']} has {numbers}; write - where the paper has none")
+        if row.get("separate_spread", "false") not in ("true", "false"):
+            raise UserError(f"{place}: row {row['name']}: separate_spread: must be true or false")
     for kind, known in names.items():
-        if len(set(known)) < len(known):
-            raise UserError(f"table {table}: two {kind} have the same name; rename one")
-        for word in (word for entry in declared.get("other_setup", []) for word in entry[kind]):
-            if word not in known:
-                raise UserError(f"table {table}: other_setup: {kind}: no such name: {word}{did_you_mean(word, known)}")
+        if not known or len(set(known)) < len(known):
+            problem = f"two {kind} have the same name; rename one" if known else f"has no {kind}"
+            raise UserError(f"{place}: {problem}")
+    for key, kind, name in _named(place, declared):
+        if name not in names[kind]:
+            hint = did_you_mean(name, names[kind])
+            raise UserError(f"{place}: {key}: {kind}: no such name: {name}{hint}")
     for metric in (column.get("metric", declared["metric"]) for column in declared["columns"]):
         if metric not in METRICS:
             hint = did_you_mean(metric, METRICS)
-            raise UserError(f"table {table}: no such metric: {metric}{hint} (there are: {', '.join(METRICS)})")
+            raise UserError(f"{place}: no such metric: {metric}{hint} (there are: {', '.join(METRICS)})")
+    for seeds in (declared["seeds"], *(column["seeds"] for column in declared["columns"] if "seeds" in column)):
+        if not isinstance(seeds, list) or not seeds or not all(seed.isdigit() for seed in seeds):
+            raise UserError(f"{place}: seeds: must be a list of whole numbers, such as [0, 1, 2]")
+
+
+def _named(place: str, declared: dict) -> Iterator[tuple[str, str, str]]:
+    """Yield each name of a row or a column that other_setup, compare and footnotes mention: key, kind, name."""
+    for entry in declared.get("other_setup", []):
+        yield from (("other_setup", kind, name) for kind in ("columns", "rows") for name in entry[kind])
+    if not isinstance(compare := declared.get("compare", {}), dict):
+        raise UserError(f"{place}: compare: must map a row to a list of its rivals, such as {{LLS: [1-Hot]}}")
+    for row, rivals in compare.items():
+        yield from (("compare", "rows", name) for name in (row, *rivals))
+    for note in declared.get("footnotes", []):
+        yield from (("footnotes", f"{kind}s", note[kind]) for kind in ("column", "row") if kind in note)
