@@ -126,8 +126,8 @@ def test_sources_are_those_of_the_cells_that_are_shown(rendered):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("1-Hot", "1-hat", "table mine: other_setup: rows: no such name: 1-hat; did you mean '1-Hot'?"),
-        ("[A]", "[C]", "table mine: other_setup: columns: no such name: C"),
+        ("1-Hot", "1-hat", "mine.yaml: other_setup: rows: no such name: 1-hat; did you mean '1-Hot'?"),
+        ("[A]", "[C]", "mine.yaml: other_setup: columns: no such name: C"),
         ("source", "sauce", "other_setup: no such key: sauce; did you mean 'source'?"),
     ],
 )
@@ -135,3 +135,18 @@ def test_names_in_other_setup_are_checked(rendered, old, new, problem):
     with pytest.raises(UserError, match=r"^[^\n]*$") as error:
         rendered(more=OTHER.replace(old, new))
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(("top1", "mark"), [(78.0, "≈"), (76.5, "≠")])
+def test_a_column_with_one_seed_uses_the_spread_of_another_table(top1, mark):
+    """Table 4 trains LLS on CUB-200 with ResNet-18 three times: s² = 0.25, so the half-width is 4.303 s sqrt(2) = 3.04.
+
+    Table 1 has one seed. Its LS is 78.56 in the paper; its No FCE, which is apart, has another spread."""
+    results = {}
+    for key, values in {("LLS", "CUB-200 R18"): [78.0, 78.5, 79.0], ("No FCE", "CUB-200 R18"): [5, 40, 60]}.items():
+        for run, value in zip(load("4").cells[key].runs, values, strict=True):
+            results[run.id] = {"top1": value}
+    (ls,) = load("1").cells["LS", "CUB-200 R18"].runs
+    results[ls.id] = {"top1": top1 - 1}  # 77.0 is 1.56 away, 75.5 is 3.06 away
+    text = render(load("1"), lambda run: results.get(run.id))
+    assert f" / {mark} 78.56 |" in text.md

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lls.paper.tables.agreement import Values, paper_inside
+from lls.paper.tables.agreement import Values
 from lls.paper.tables.declaration import Cell, Row, Table, heading
 from lls.paper.tables.metrics import METRICS
 from lls.paper.tables.values import Value
@@ -12,7 +12,8 @@ NOT_RUN, MISSING_VALUE = "·", "–"
 INSIDE, OUTSIDE, OTHER_SETUP = "≈", "≠", "†"
 INTERVAL = (
     f"{INSIDE} or {OUTSIDE}: the paper's number is inside or outside our 95 % prediction interval for one more run. "
-    "The spread between seeds is pooled over cells of the same data set, network and subset."
+    "The spread between seeds is pooled over cells of the same data set, network and subset, of this table "
+    "if one of them has two seeds, else of the other tables."
 )
 Emphasis = Callable[[str, int | None], str]  # (text of a cell, its rank in its column) -> text
 
@@ -56,7 +57,7 @@ def ranks(table: Table, values: Values) -> dict[tuple[str, str], int]:
 
 def grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str], str]) -> list[list[str]]:
     """Return the header and rows of texts `ours / paper`, with the marks of the footnotes."""
-    rank, inside, numbered = ranks(table, values), paper_inside(table, values), numbered_notes(table)
+    rank, numbered = ranks(table, values), numbered_notes(table)
 
     def marks(row: str | None, column: str | None) -> str:
         targets = [(str(number), (note.get("row"), note.get("column"))) for number, note in numbered]
@@ -70,7 +71,7 @@ def grid(table: Table, values: Values, emphasis: Emphasis, mark: Callable[[str],
             key = row.name, column.name
             metric = METRICS[column.metric]
             text = emphasis(format_cell(values[key], metric.digits, metric.of_runs), rank.get(key))
-            line.append(_beside_paper(text, row, table.cells[key], inside.get(key), replaced) + marks(*key))
+            line.append(_beside_paper(text, row, table.cells[key], values[key].paper_inside, replaced) + marks(*key))
         lines.append(line)
     return lines
 
@@ -105,7 +106,7 @@ def numbered_notes(table: Table) -> list[tuple[int, dict[str, str]]]:
 def general_notes(table: Table, values: Values) -> list[str]:
     """Return the notes below the table that have no number: what the marks mean, and those on the whole table."""
     notes = []
-    if paper_inside(table, values):
+    if any(value.paper_inside is not None for value in values.values()):
         separate = ", ".join(row.name for row in table.rows if row.separate_spread)
         notes.append(INTERVAL + (f" {separate}: only over those of the same row." if separate else ""))
     for source in dict.fromkeys(cell.source for cell in table.cells.values() if cell.source):

@@ -22,6 +22,8 @@ class Rendered(NamedTuple):
 def render(table: Table, lookup: ResultLookup) -> Rendered:
     """Render a table from the results that `lookup` returns for its runs."""
     values = table_values(table, lookup)
+    inside = paper_inside(table, values, lookup)
+    values = {key: value._replace(paper_inside=inside.get(key)) for key, value in values.items()}
     return Rendered(_markdown(table, values), _csv(table, values), _tex(table, values))
 
 
@@ -49,8 +51,8 @@ def facts(table: Table, values: Values) -> str:
         devices = sorted({device for run in timed if (device := timed_on(run))})
         origin = f"timed on {'; '.join(devices)}" if devices else "not timed yet"
     line = [metrics, f"budget {budgets}", f"seeds {_seeds(table)}", origin]
-    if inside := paper_inside(table, values):
-        counted = f"{sum(inside.values())} of {len(inside)} cell{'s' if len(inside) > 1 else ''}"
+    if inside := [value.paper_inside for value in values.values() if value.paper_inside is not None]:
+        counted = f"{sum(inside)} of {len(inside)} cell{'s' if len(inside) > 1 else ''}"
         line.append(f"the paper's number is inside our 95 % prediction interval in {counted}")
     return " · ".join(line)
 
@@ -114,7 +116,6 @@ def _csv(table: Table, values: Values) -> str:
     head = ["row", "column", "metric", "mean", "std", "n", "diverged", "planned"]
     head += ["best_epoch_mean", "paper", "paper_std", "paper_setup", "paper_inside", "budget", "seeds", "runs"]
     writer.writerow(head)
-    inside = paper_inside(table, values)
     for (row, column), cell in table.cells.items():
         value, digits = values[row, column], METRICS[cell.metric].digits + 2
         numbers = [f"{value.mean:.{digits}f}" if value.values else ""]
@@ -125,7 +126,7 @@ def _csv(table: Table, values: Values) -> str:
         budget = " ".join(sorted({f"{run.cfg.budget:g}" for run in cell.runs}))
         seeds = " ".join(map(str, value.values))
         paper = [cell.paper, cell.spread, "other" if cell.source else ""]
-        paper += [{True: "yes", False: "no", None: ""}[inside.get((row, column))]]
+        paper += [{True: "yes", False: "no", None: ""}[value.paper_inside]]
         writer.writerow([row, column, cell.metric, *numbers, best, *paper, budget, seeds, runs])
     return out.getvalue()
 

@@ -26,6 +26,7 @@ class Value(NamedTuple):
     commits: tuple[str, ...]
     diverged: int = 0  # number of runs
     unrecorded: int = 0  # number of finished runs whose result lacks this metric (older versions)
+    paper_inside: bool | None = None  # whether the paper's number is inside our prediction interval; None: no mark
 
     @property
     def mean(self) -> float:
