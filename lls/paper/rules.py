@@ -34,14 +34,14 @@ class Spread(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The statement that a mean exceeds `margin`, and what is known about the mean.
+    """The statement that a mean exceeds a margin, and what is known about the mean.
 
-    margin: ours, where the paper has no number, so that the sensitivity of a verdict varies it.
+    margin: our choice, where the paper has no number. The sensitivity of a verdict is tested by varying it.
     bound: the value that the margin is measured from when it is varied: 0, or 1 for shares and correlations."""
 
     name: str
     mean: float | None  # None: there are no values
-    standard_error: float | None = None  # None: there is no spread, since there is a single seed
+    standard_error: float | None = None  # None: the spread is not known
     dof: float = 0.0
     margin: float = 0.0
     bound: float = 0.0
@@ -183,7 +183,7 @@ def decide(comparisons: Sequence[Comparison], *, confidence: float = CONFIDENCE,
     reasons = [f"{len(tested) - len(undecided)} of {total} hold"] if total > 1 else []
     if undecided:
         reasons.append(_shown(min(undecided, key=lambda c: c.distance), confidence))
-        reasons.append(_more_seeds(comparisons, undecided, confidence))
+        reasons.append(_more_seeds(comparisons, confidence))
     if missing := total - len(tested):
         reasons.append(f"{missing} of {total} without values")
     return Verdict("inconclusive", "; ".join(filter(None, reasons)))
@@ -238,7 +238,7 @@ def _failing(comparisons: Sequence[Comparison], alpha: float) -> list[Comparison
 
 
 def _p_above(comparison: Comparison) -> float:
-    """Return the p of the hypothesis that the mean is at least its margin."""
+    """Return the p-value of the hypothesis that the mean is at least its margin."""
     if comparison.standard_error is None:
         return 1.0
     if not comparison.standard_error:
@@ -250,7 +250,7 @@ def _shown(comparison: Comparison, confidence: float) -> str:
     """Return a comparison as text: its name, the distance to the margin, and the one-sided limits of the distance."""
     distance = f"{comparison.name}: {comparison.distance:+.3g}"
     if comparison.standard_error is None:
-        return f"{distance} (no spread: one seed)"
+        return f"{distance} (one seed, or no spread between seeds)"
     if not comparison.standard_error:
         return distance
     low, high = (limit - comparison.margin for limit in limits(comparison, confidence))
@@ -258,9 +258,9 @@ def _shown(comparison: Comparison, confidence: float) -> str:
     return f"{distance} (limits{over} {low:+.3g} and {high:+.3g})"
 
 
-def _more_seeds(comparisons: Sequence[Comparison], undecided: Sequence[Comparison], confidence: float) -> str:
+def _more_seeds(comparisons: Sequence[Comparison], confidence: float) -> str:
     """Return how many seeds would decide, as text; '' if that is not known."""
-    if any(c.unit != "seeds" for c in undecided) or not all(c.parts for c in comparisons):
+    if not all(c.unit == "seeds" and c.parts for c in comparisons):
         return ""
     n = seeds_needed(comparisons, confidence)
     where = " in every column" if any(c.columns for c in comparisons) else ""

@@ -116,10 +116,10 @@ def comparisons(*values, margin=0.0):
         (comparisons([1.0, -0.1, 0.2]), "inconclusive", "about 9 seeds would decide"),
         (comparisons([1.0, 1.1, 0.9], []), "inconclusive", "1 of 2 hold; 1 of 2 without values"),
         (comparisons([1.0, -0.1, 0.2], []), "inconclusive", "c0: +0.367 (limits -0.592 and +1.33); 1 of 2 without"),
-        (comparisons([1.0, -0.1, 0.2], [0.3]), "inconclusive", "c1: +0.3 (no spread: one seed)"),
+        (comparisons([1.0, -0.1, 0.2], [0.3]), "inconclusive", "c1: +0.3 (one seed, or no spread between seeds)"),
         (comparisons([], []), "not yet run", "2 comparisons without values"),
-        (comparisons([30.0]), "inconclusive", "one seed"),
-        (comparisons([-30.0]), "inconclusive", "one seed"),
+        (comparisons([30.0]), "inconclusive", "one seed, or no spread"),
+        (comparisons([-30.0]), "inconclusive", "one seed, or no spread"),
         ([computed("exact", 0.1)], "reproduced", "exact: +0.1"),
         ([computed("exact", -0.1)], "not reproduced", "exact: -0.1"),
         ([computed("exact", -0.4, margin=-0.5)], "reproduced", "exact: +0.1"),  # non-inferiority
@@ -202,3 +202,9 @@ def test_signed_rank_is_at_least_two_to_the_minus_n(n):
 def test_signed_rank_of_equal_columns():
     assert signed_rank_p([0.0, 0.0]) is None
     assert signed_rank_p([0.0, 0.1]) == pytest.approx(0.5)
+
+
+def test_seeds_are_not_counted_where_another_comparison_is_over_classes():
+    over_classes = over_seeds("", [[1.0, 1.1, 0.9]])
+    assert "seeds" in decide(comparisons([1.0, -0.1, 0.2])).reason
+    assert "seeds" not in decide([over_classes, *comparisons([1.0, -0.1, 0.2])]).reason

@@ -141,7 +141,7 @@ def test_names_in_other_setup_are_checked(rendered, old, new, problem):
 def test_a_column_with_one_seed_uses_the_spread_of_another_table(top1, mark):
     """Table 4 trains LLS on CUB-200 with ResNet-18 three times: s² = 0.25, so the half-width is 4.303 s sqrt(2) = 3.04.
 
-    Table 1 has one seed. Its LS is 78.56 in the paper; its No FCE, which is apart, has another spread."""
+    Table 1 has one seed. Its LS is 78.56 in the paper. No FCE of Table 4 has a separate spread."""
     results = {}
     for key, values in {("LLS", "CUB-200 R18"): [78.0, 78.5, 79.0], ("No FCE", "CUB-200 R18"): [5, 40, 60]}.items():
         for run, value in zip(load("4").cells[key].runs, values, strict=True):

@@ -7,24 +7,22 @@ A claim is a list of comparisons. Each states that a mean exceeds its margin.
 - render writes outputs/claims.md; bands compares our 1-hot cells with public results.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from lls.errors import UserError
 from lls.paper.claims.declaration import CLAIMS, Claim, find_test, load_claims
-from lls.paper.claims.evidence import Evidence, Results, read_end
+from lls.paper.claims.evidence import Evidence, Results
 from lls.paper.rules import Verdict, decide
 from lls.runs.run import Run
-from lls.runs.schema import Failed, Result
 
 __all__ = ["CLAIMS", "SETTINGS", "Claim", "JudgedClaim", "find_test", "judge", "load_claims"]
 
 SETTINGS = {  # in which the sensitivity of a verdict is tested: arguments of `decide`
     "at 90 %": {"confidence": 0.90},
     "at 99 %": {"confidence": 0.99},
-    "half the margin": {"margin_factor": 0.5},
-    "twice the margin": {"margin_factor": 2.0},
+    "with half the margin": {"margin_factor": 0.5},
+    "with twice the margin": {"margin_factor": 2.0},
 }
 
 
@@ -39,23 +37,18 @@ class JudgedClaim(NamedTuple):
     unmeasured: list[Run]  # those of them that have not ended, or lack a number or a file that the claim needs
 
 
-def judge(
-    claim: Claim,
-    output: Path,
-    *,
-    short: bool = False,
-    read: Callable[[Run], Result | Failed | None] = read_end,
-) -> JudgedClaim:
+def judge(claim: Claim, output: Path, *, short: bool = False) -> JudgedClaim:
     """Judge a claim from the finished runs under `output`; with `short`, from the short runs that the claim names.
 
-    read: returns what a run has ended with.
-    Raises UserError if the paper's protocol would be judged by runs with a budget below 1."""
-    results = Results(output, read)
+    Raises UserError if short runs have a budget of 1, or others one below 1."""
+    results = Results(output)
     evidence = find_test(claim)(results, **(claim.keys | (claim.short if short else {})))
     verdict = decide(evidence.comparisons)
     labels = {name: decide(evidence.comparisons, **setting).label for name, setting in SETTINGS.items()}
     changes = {name: label for name, label in labels.items() if label != verdict.label}
     needed = list(results.needed.values())
+    if short and (full := [run for run in needed if run.cfg.budget == 1]):
+        raise UserError(f"{CLAIMS.name}: {claim.name}: short: budget=1 ({full[0].id}): must be below 1")
     if not short and (small := [run for run in needed if run.cfg.budget < 1]):
         raise UserError(f"{CLAIMS.name}: {claim.name}: budget={small[0].cfg.budget:g}: short runs belong under short:")
-    return JudgedClaim(claim, evidence, verdict, changes, needed, [r for r in needed if r.id not in results.measured])
+    return JudgedClaim(claim, evidence, verdict, changes, needed, [r for r in needed if r.id in results.lacking])

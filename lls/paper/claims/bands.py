@@ -39,7 +39,7 @@ def load_bands() -> list[Band]:
 
 
 def position(band: Band, top1: Sequence[float]) -> str:
-    """Return where our mean lies: `inside`, `n.nn below`, `n.nn above`, or `not yet run`."""
+    """Return where our mean lies: `inside`, `n.nn below`, `n.nn above`, or `not yet run`. A diverged run is chance."""
     if not top1:
         return "not yet run"
     mean = fmean(top1)

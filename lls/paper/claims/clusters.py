@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from lls.paper.claims.evidence import Evidence, Overrides, Results
-from lls.paper.figures.features import CLUSTERS, Clusters, read_clusters, row_normalised
+from lls.paper.figures.features import CLUSTERS, Clusters, read_clusters
 from lls.paper.rules import over_seeds
 from lls.runs.run import Run
 
@@ -23,7 +23,7 @@ def equidistant(results: Results, runs: list[Overrides], below: float) -> Eviden
     The measure is the coefficient of variation of a class's distances, a mean over classes; 0: all are equal."""
 
     def measure(c: Clusters) -> list[float]:
-        rows = row_normalised(c.distances)[~np.eye(len(c.classes), dtype=bool)].reshape(len(c.classes), -1)
+        rows = c.distances[~np.eye(len(c.classes), dtype=bool)].reshape(len(c.classes), -1)
         return (rows.std(1) / rows.mean(1)).tolist()
 
     return _compare(results, runs, measure, [("onehot", "ls"), ("lls", "ls")], "variation of distances", limit=below)

@@ -31,7 +31,10 @@ class Claim(NamedTuple):
 
 
 def load_claims(path: Path = CLAIMS) -> list[Claim]:
-    """Load the claims in the order of the yaml. Raises UserError, which names the claim, for what is wrong in it."""
+    """Load the claims in the order of the yaml.
+
+    Raises UserError, which names the claim, for keys, tests, arguments, tables, rows, columns and measures that do not
+    exist, and for lists that are none."""
     try:
         declared = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -74,13 +77,14 @@ def _check_arguments(place: str, claim: Claim, arguments: dict) -> None:
         raise UserError(f"{place}: {claim.test}: {error}") from None
     if "tables" in arguments:
         _check_tables(place, claim, arguments)
-    for overrides in (
-        arguments.get("run"),
-        arguments.get("first"),
-        arguments.get("second"),
-        *arguments.get("runs", []),
-    ):
-        seeds = (overrides or {}).get("seeds", [0])
+    of_runs = [arguments[key] for key in ("run", "first", "second") if key in arguments]
+    runs = arguments.get("runs", [])
+    if not isinstance(runs, list) or not all(isinstance(overrides, dict) for overrides in [*of_runs, *runs]):
+        raise UserError(
+            f"{place}: runs: must be overrides such as {{dataset: cifar10, method: lls}}; runs: a list of them"
+        )
+    for overrides in [*of_runs, *runs]:
+        seeds = overrides.get("seeds", [0])
         if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
             raise UserError(f"{place}: seeds: must be a list of whole numbers, such as [0, 1, 2]")
 
@@ -92,16 +96,18 @@ def _check_tables(place: str, claim: Claim, arguments: dict) -> None:
     lists = [key for key in ("tables", "pairs", "columns", "among", "measures") if key in arguments]
     if wrong := [key for key in lists if not isinstance(arguments[key], list)]:
         raise UserError(f"{place}: {wrong[0]}: must be a list")
+    if not all(isinstance(name, str) for name in arguments["tables"]):
+        raise UserError(f'{place}: tables: must be texts, such as ["4"]')
     pairs = arguments.get("pairs", [])
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise UserError(f"{place}: pairs: must be a list of pairs, such as [[LLS, LS]]")
-    tables = [load_table(str(name)) for name in arguments["tables"]]
+    tables = [load_table(name) for name in arguments["tables"]]
     named = [arguments[key] for key in ("row", "rival") if key in arguments]
     named += [*arguments.get("among", []), *(row for pair in pairs for row in pair)]
     measures = [*arguments.get("measures", []), *([arguments["measure"]] if "measure" in arguments else [])]
     for kind, names, known in (
         ("row", named, {row.name for table in tables for row in table.rows}),
-        ("column", arguments.get("columns") or [], {column.name for table in tables for column in table.columns}),
+        ("column", arguments.get("columns", []), {column.name for table in tables for column in table.columns}),
         ("measure", measures, {*MEASURES}),
     ):
         for name in names:

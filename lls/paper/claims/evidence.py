@@ -30,7 +30,12 @@ class Cell(NamedTuple):
     """A measure of runs that differ in their seed."""
 
     values: dict[int, float]  # by seed
-    diverged: int  # number of runs; if the measure is top-1, they count as chance
+    diverged: int  # number of runs. If the measure is top-1, they count as chance; else there are no values
+
+    @property
+    def spread_is_known(self) -> bool:
+        """Whether the spread between seeds can be estimated. One diverged run without others says nothing of it."""
+        return not self.diverged or len(self.values) > 1
 
 
 class Column(NamedTuple):
@@ -59,7 +64,7 @@ class Results:
     """The runs under `output`, as the tests of claims read them.
 
     needed: the runs that a test has asked for, finished or not, by their id.
-    measured: the ids of those that have what the test needs. A diverged run has.
+    lacking: the ids of those without something that the test needs. A diverged run has a top-1, and nothing else.
     read: returns what a run has ended with; simulations have their own.
     tables: replace the declared tables of these names."""
 
@@ -73,7 +78,7 @@ class Results:
         self.read = read
         self.tables = tables or {}
         self.needed: dict[str, Run] = {}
-        self.measured: set[str] = set()
+        self.lacking: set[str] = set()
         self._runs: dict[str, Run] = {}  # by id
 
     def read_each(self, overrides: Overrides, file: str, read: Callable[[Run], T | None]) -> dict[int, T]:
@@ -83,9 +88,11 @@ class Results:
         values = {}
         for seed, run in self._of_seeds(overrides).items():
             self.needed[run.id] = run
-            if not run.failed and run.has_final(file) and (value := read(run)) is not None:
+            value = read(run) if run.has_final(file) else None
+            if value is None:
+                self.lacking.add(run.id)
+            else:
                 values[seed] = value
-                self.measured.add(run.id)
         return values
 
     def accuracies(self, overrides: Overrides) -> Cell:
@@ -133,9 +140,9 @@ class Results:
                 values[seed] = value
             if needed:
                 self.needed[run.id] = run
-                if value is not None or (end is not None and is_failed(end)):
-                    self.measured.add(run.id)
-        # With fewer seeds the mean of another measure would be that of the runs that went well.
+                if value is None:
+                    self.lacking.add(run.id)
+        # Without the diverged runs, the mean of another measure would be that of the runs that went well.
         return Cell({} if diverged and measure is not top1 else values, diverged)
 
     def _of_seeds(self, overrides: Overrides) -> dict[int, Run]:

@@ -67,7 +67,7 @@ def markdown(output: Path) -> str:
 def short_runs_label(claim: Claim) -> str:
     """Return the overrides of the short runs by which a claim is judged."""
     short = claim.short
-    runs = [short["run"]] if "run" in short else short.get("runs", [])
+    runs = [short[key] for key in ("run", "first", "second") if key in short] + short.get("runs", [])
     overrides = [" ".join(f"{key}={value}" for key, value in run.items()) for run in runs]
     tables = [f"table {' '.join([name, *load_table(name).overrides])}" for name in short.get("tables", [])]
     return "; ".join([*overrides, *tables])
@@ -136,7 +136,7 @@ def _over_columns(full: Sequence[JudgedClaim]) -> list[str]:
 
 
 def _difference(comparison: Comparison) -> list[str]:
-    low, high = ("one seed",) * 2
+    low, high = ("·",) * 2
     if comparison.standard_error is not None:
         low, high = (f"{limit:+.3g}" for limit in limits(comparison))
     above = [column - comparison.margin for column in comparison.columns]
@@ -182,5 +182,5 @@ def _needs(full: Sequence[JudgedClaim], output: Path) -> list[str]:
 
 def _runs_left(judged: JudgedClaim) -> str:
     left, ended = len(judged.unmeasured), sum(run.ended for run in judged.unmeasured)
-    note = f" ({ended} of them have ended without what it needs)" if ended else ""
+    note = f" ({ended} ended without what it needs)" if ended else ""
     return f"{left} of {len(judged.needed)}{note}"

@@ -48,8 +48,13 @@ def above(
     rows = list(dict.fromkeys(row for pair in pairs for row in pair))
     chosen = results.columns(tables, top1, needed_rows=rows if columns is None else None, column_names=columns)
     pooled = None if columns is None else _rows(chosen)
-    comparisons = _differences(results, tables, chosen, [(a, b) for a, b in pairs], margin=by, pooled=pooled)
-    return Evidence(comparisons, "; ".join(filter(None, [_summary(comparisons), _diverged(chosen, rows)])))
+    name = {0: "{} above {}"}.get(by, f"{{}} above {{}} by {by:g}" if by > 0 else f"{{}} less than {-by:g} below {{}}")
+    compared = [(a, b) for a, b in pairs]
+    comparisons = _differences(results, tables, chosen, compared, margin=by, pooled=pooled, name=name)
+    means = [
+        f"{a} above {b} by {c.mean:+.2f}" for (a, b), c in zip(compared, comparisons, strict=True) if c.mean is not None
+    ]
+    return Evidence(comparisons, "; ".join(filter(None, [*means, _diverged(chosen, rows)])))
 
 
 def lower(results: Results, tables: list[str], row: str, rival: str, measures: list[str]) -> Evidence:
@@ -70,7 +75,8 @@ def share(results: Results, tables: list[str], row: str, measure: str, above: fl
     name = f"{measure} of {row} above {above:g}"
     comparison = over_columns(name, [c.values for c in columns], {row: 1.0}, above, bound=1.0)
     means = [f"{c.name} {fmean(c.values[row].values()):.3g}" for c in columns if c.values.get(row)]
-    return Evidence([comparison], f"{measure} of {row}: {', '.join(means)}" if means else "")
+    parts = [f"{measure} of {row}: {', '.join(means)}" if means else "", _diverged(columns, [row], counted=False)]
+    return Evidence([comparison], "; ".join(filter(None, parts)))
 
 
 def best_alpha(results: Results, runs: list[Overrides], inside: list[float], outside: list[float]) -> Evidence:
@@ -104,14 +110,17 @@ def _differences(
 ) -> list[Comparison]:
     """Compare each pair of rows. The spread is pooled over the rows of `pooled`, or of all pairs.
 
-    Rows with a separate spread, or with a diverged run, are not pooled."""
+    Rows with a separate spread, or with a diverged run, are not pooled. If a row has diverged in its only run of a
+    column, its spread is not known."""
     separate = results.with_separate_spread(tables)
     candidates = pooled or list(dict.fromkeys(row for pair in pairs for row in pair))
     together = [row for row in _converged(columns, candidates) if row not in separate]
-    return [
-        over_columns(name.format(a, b), [c.values for c in columns], {a: 1.0, b: -1.0}, margin, together)
+    unknown = {row for column in columns for row, cell in column.cells.items() if not cell.spread_is_known}
+    compared = {
+        (a, b): over_columns(name.format(a, b), [c.values for c in columns], {a: 1.0, b: -1.0}, margin, together)
         for a, b in pairs
-    ]
+    }
+    return [c._replace(standard_error=None, parts=()) if {*pair} & unknown else c for pair, c in compared.items()]
 
 
 def _of_measures(results: Results, tables: list[str], larger: list[tuple[str, str, str]]) -> Evidence:
@@ -124,7 +133,8 @@ def _of_measures(results: Results, tables: list[str], larger: list[tuple[str, st
         if both:
             means = [f"{r} {fmean(fmean(v[r].values()) for v in both):.3g}" for r in (row, other)]
             summaries.append(f"{measure}: {', '.join(means)}")
-    return Evidence(comparisons, "; ".join(summaries))
+    diverged = _diverged(columns, dict.fromkeys(row for _, *pair in larger for row in pair), counted=False)
+    return Evidence(comparisons, "; ".join(filter(None, [*summaries, diverged])))
 
 
 def _rows(columns: list[Column]) -> list[str]:
@@ -150,8 +160,8 @@ def _summary(comparisons: list[Comparison]) -> str:
     return "; ".join(f"{c.name} by {c.mean:+.2f}" for c in comparisons if c.mean is not None)
 
 
-def _diverged(columns: list[Column], rows: Iterable[str]) -> str:
-    """Return which rows have diverged runs, which count as chance; '' if none."""
+def _diverged(columns: list[Column], rows: Iterable[str], *, counted: bool = True) -> str:
+    """Return which rows have diverged runs, and whether these count as chance; '' if none."""
     counts = {row: sum(c.cells[row].diverged for c in columns if row in c.cells) for row in rows}
     texts = [f"{row} diverged in {n} run{'s' * (n > 1)}" for row, n in counts.items() if n]
-    return f"{', '.join(texts)} (counted as chance)" if texts else ""
+    return f"{', '.join(texts)} ({'counted as chance' if counted else 'these cells do not count'})" if texts else ""

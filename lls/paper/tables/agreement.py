@@ -46,7 +46,8 @@ def _group(cell: Cell, separate: set[str]) -> Group:
 
 
 def _elsewhere(group: Group, table: str, cell: Cell, lookup: ResultLookup) -> Iterator[list[float]]:
-    """Yield the top-1 of each cell of this group in the paper's other tables."""
+    """Yield the top-1 of each cell of this group in the paper's other tables. Tables share cells, which count once."""
+    cells: dict[tuple[str, ...], Cell] = {}
     for name in PAPER:
         columns = [column["run"] for column in read(name)["columns"]]
         if name != table and any((run["dataset"], run["network"]) == group[:2] for run in columns):
@@ -54,8 +55,11 @@ def _elsewhere(group: Group, table: str, cell: Cell, lookup: ResultLookup) -> It
             separate = {row.name for row in other.rows if row.separate_spread}
             for theirs in other.cells.values():
                 if theirs.runs and theirs.metric == "top1" and _group(theirs, separate) == group:
-                    ends = [end for run in theirs.runs if (end := lookup(run)) is not None and not is_failed(end)]
-                    yield [end["top1"] for end in ends if "top1" in end]
+                    cells[tuple(run.id for run in theirs.runs)] = theirs
+    for theirs in cells.values():
+        ends = [end for run in theirs.runs if (end := lookup(run)) is not None]
+        if not any(map(is_failed, ends)):
+            yield [end["top1"] for end in ends if "top1" in end]
 
 
 @cache
