@@ -124,7 +124,7 @@ def over_columns(
 
     columns: for each column, the values by row and seed. Columns that lack one of the rows do not count.
     weights: by row; {"LLS": 1, "LS": -1} is the difference of two rows.
-    pooled: the rows over whose cells the spread between seeds is pooled. Any other row has a spread of its own.
+    pooled: the rows over whose cells the spread between seeds is pooled. Other rows use the spread of their own cells.
 
     The standard error takes rows as independent. With the same seed they share initial weights and the order of images.
     If this makes their values alike, the true error is smaller.

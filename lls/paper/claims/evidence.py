@@ -65,7 +65,7 @@ class Results:
 
     needed: the runs that a test has asked for, finished or not, by their id.
     lacking: the ids of those without something that the test needs. A diverged run has a top-1, and nothing else.
-    read: returns what a run has ended with; simulations have their own.
+    read: returns the result of a run; simulations pass a function that returns simulated results.
     tables: replace the declared tables of these names."""
 
     def __init__(
