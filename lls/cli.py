@@ -7,10 +7,10 @@ import argparse
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
-from lls.config.assemble import CONFIGS, parse_overrides
+from lls.config.assemble import CONFIGS, GROUPS, options, parse_overrides
 from lls.config.compose import compose, did_you_mean
 from lls.errors import UserError, one_line
 
@@ -82,7 +82,14 @@ def _each_value_once(parsed: list[Override]) -> Iterator[list[str]]:
 def _values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [override.input_line]
+    key = override.get_key_element()
+    if isinstance(value := override.value(), Glob):
+        if key not in GROUPS:
+            raise UserError(f"{override.input_line}: glob() is for {', '.join(GROUPS)} only")
+        if not (matches := value.filter(list(options(key)))):
+            raise UserError(f"{override.input_line}: no {key} matches (there are: {', '.join(options(key))})")
+        return [f"{key}={option}" for option in matches]
     try:
-        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
     except HydraException as error:
         raise UserError(f"{override.input_line}: {one_line(error)}") from None

@@ -10,7 +10,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, Sweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
@@ -31,17 +31,31 @@ def options(group: str) -> tuple[str, ...]:
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides such as `seed=1` with Hydra's grammar. Raises UserError for one that cannot be parsed."""
+    """Parse overrides such as `seed=1` with Hydra's grammar.
+
+    Raises UserError for one that cannot be parsed, and for a sweep inside a list, a dict or another sweep."""
     return [_parse(text) for text in overrides]
 
 
 @cache
 def _parse(text: str) -> Override:
     try:
-        return OverridesParser.create().parse_override(text)
+        parsed = OverridesParser.create().parse_override(text)
     except HydraException:
         hint = "write key=value; quote a value with special characters: 'key=\"~/my images\"'"
         raise UserError(f"{text!r} cannot be read: {hint}") from None
+    value = parsed.value()
+    if any(map(_has_sweep, value.list if isinstance(value, ChoiceSweep) else _elements(value))):
+        raise UserError(f"{text}: a sweep cannot be inside a value; write whole values, as in key=[1],[1,2]")
+    return parsed
+
+
+def _elements(value: object) -> list:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
+def _has_sweep(value: object) -> bool:
+    return isinstance(value, Sweep | Glob) or any(map(_has_sweep, _elements(value)))
 
 
 def compose_with_hydra(overrides: list[str]) -> DictConfig:
@@ -144,4 +158,11 @@ def flatten(tree: dict, path: str = "") -> dict[str, object]:
 
 def format_value(value: object) -> str:
     """Format a value as a user types it on the command line."""
+    if isinstance(value, float):
+        value = round_float(value)
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def round_float(value: float) -> float:
+    """Round to 12 significant digits, so that 0.1 + 0.2, which a sweep over a range computes, is 0.3."""
+    return float(f"{value:.12g}")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from lls.config.assemble import round_float
+
 
 def identity(cfg: DictConfig) -> str:
     """Return the id of a configuration's run: `<dataset>-<network>-<method>-s<seed>-<8 hex>`.
 
-    The hash is over the resolved configuration without `machine`, with sorted keys, numbers as floats and nulls
-    dropped. So a new key whose default is null does not change the ids of older runs."""
+    The hash is over the resolved configuration without `machine`, with sorted keys and nulls dropped. So a new
+    key whose default is null does not change the ids of older runs. Numbers are floats of 12 significant digits."""
     hashed = OmegaConf.to_container(cfg, resolve=True)
     hashed.pop("machine")
     if hashed["dataset"].get("root") is not None:  # the same folder has one spelling
@@ -25,4 +27,4 @@ def _canonical(value: object) -> object:
         return {key: _canonical(v) for key, v in value.items() if v is not None}
     if isinstance(value, list):
         return [_canonical(v) for v in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return round_float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -52,6 +52,12 @@ REFUSED = {
     "-cn other": "--config-name: not supported, configurations are read from configs/",
     "--config-dir=/tmp": "--config-dir: not supported, configurations are read from configs/",
     "-m method.alpha=interval(0,1)": "method.alpha=interval(0,1)",
+    "-m seed=choice(0,choice(1,2))": "a sweep cannot be inside a value",
+    "method.terms=[choice(a,b)]": "method.terms=[choice(a,b)]: a sweep cannot be inside a value",
+    "train.milestones=[glob(1)]": "a sweep cannot be inside a value",
+    "method=glob(ls*)": "needs -m",
+    "-m method=glob(x*)": "no method matches",
+    "-m seed=glob(1*)": "glob() is for dataset, network, method, augment only",
     "seed=null": "must be a whole number",
     "method.alpha=abc": "method.alpha=abc: must be a number",
     "dataset.flip=1": "must be true or false",
@@ -178,3 +184,9 @@ def test_a_bad_combination_in_a_sweep_is_refused_when_its_run_starts(train_py, o
     assert status == 2
     assert error == "error: dataset.crop_padding=40: reflection needs less than dataset.size=32\n"
     assert out.count("done: top-1") == 3
+
+
+def test_a_glob_trains_each_option_that_matches(train_py, overrides):
+    status, out, _ = train_py("-m", "train.epochs=1", "method=glob([l*s,one*],exclude=lls)", *overrides)
+    assert status == 0
+    assert re.findall(r"digits-\w+-(\w+)-s0-\w+: 1 epoch on", out) == ["ls", "onehot"]

@@ -5,6 +5,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
+from lls.config.assemble import parse_overrides
 from lls.config.compose import compose
 from lls.runs.identity import identity
 
@@ -22,6 +23,14 @@ def test_the_machine_is_no_part_of_the_id(same):
 @pytest.mark.parametrize("other", ["method.alpha=0.2", "budget=0.5", "train.lr=0.1", "method.terms=no_fce", "seed=1"])
 def test_values_that_change_the_result_are_part_of_the_id(other):
     assert identity(compose([other])) != identity(compose())
+
+
+def test_a_value_that_a_range_computes_is_the_typed_one():
+    """Hydra's range(0.1,0.35,0.1) gives 0.30000000000000004."""
+    (sweep,) = parse_overrides(["method.alpha=range(0.1,0.35,0.1)"])
+    computed = [identity(compose([f"method.alpha={value}"])) for value in sweep.sweep_string_iterator()]
+    assert computed == [identity(compose([f"method.alpha={value}"])) for value in (0.1, 0.2, 0.3)]
+    assert identity(compose(["train.lr=1.00000000001e-8"])) != identity(compose(["train.lr=1e-8"]))
 
 
 def test_null_values_and_the_order_of_keys_do_not_change_the_id():
