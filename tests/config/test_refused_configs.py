@@ -54,7 +54,6 @@ REFUSED = {
     "-m method.alpha=interval(0,1)": "method.alpha=interval(0,1)",
     "-m seed=choice(0,choice(1,2))": "a sweep cannot be inside a value",
     "method.terms=[choice(a,b)]": "method.terms=[choice(a,b)]: a sweep cannot be inside a value",
-    "train.milestones=[glob(1)]": "a sweep cannot be inside a value",
     "method=glob(ls*)": "needs -m",
     "-m method=glob(x*)": "no method matches",
     "-m seed=glob(1*)": "glob() is for dataset, network, method, augment only",
