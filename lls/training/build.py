@@ -50,6 +50,16 @@ def build_method(cfg: DictConfig, num_classes: int) -> Method:
     return method
 
 
+def build_method_for(net: Network, cfg: DictConfig, num_classes: int) -> Method:
+    """Build a method as `build_method` does, and prepare it for a network. Raises UserError if it does not fit."""
+    method = build_method(cfg, num_classes)
+    try:
+        method.prepare(net)
+    except ValueError as error:
+        raise UserError(f"method.{error}") from None
+    return method
+
+
 def build_network(cfg: DictConfig, num_classes: int, channels: int, size: int) -> Network:
     """Build the network of configs/network/<name>.yaml for images `[channels, size, size]`, with random weights.
 

@@ -13,7 +13,7 @@ from lls.data.loaders import make_loaders
 from lls.data.sources import Source, find_source
 from lls.data.subset import num_classes_of_subset
 from lls.device import ComputeSettings, environment_info, keep_memory, resolve_compute, select_device, set_precision
-from lls.errors import Diverged, UserError
+from lls.errors import Diverged
 from lls.methods.base import Method
 from lls.networks.models import Network
 from lls.networks.pretrained import load_pretrained
@@ -22,7 +22,7 @@ from lls.runs.run import Run
 from lls.runs.schema import Row
 from lls.runs.summary import failure_summary, format_count
 from lls.runs.validation import check_written
-from lls.training.build import build_augmentation, build_method, build_network, build_step
+from lls.training.build import build_augmentation, build_method_for, build_network, build_step
 from lls.training.checkpoint import Saver, collect_state, resume, save
 from lls.training.evaluate import evaluate
 from lls.training.logger import RunLogger
@@ -56,11 +56,7 @@ def prepare(run: Run) -> Prepared:
     torch.manual_seed(cfg.seed)
     net = build_network(cfg.network, num_classes, cfg.dataset.channels, cfg.dataset.size)
     load_pretrained(net, cfg.network, cfg.dataset.channels, Path(cfg.machine.data))
-    method = build_method(cfg.method, num_classes)
-    try:
-        method.prepare(net)
-    except ValueError as error:
-        raise UserError(f"method.{error}") from None
+    method = build_method_for(net, cfg.method, num_classes)
     return Prepared(device, source, net, method, build_augmentation(cfg.augment))
 
 
