@@ -1,7 +1,7 @@
-"""Judge the paper's claims by the finished runs: python scripts/claims.py [--check | --missing NAME]
+"""Judge the paper's claims by the finished runs: python scripts/claims.py [--check | --missing NAME ...]
 
 Writes <output>/claims.md. With --check it writes nothing, and fails if claims.md does not match the runs. With
---missing it prints the commands that train the missing runs of a claim, teachers first."""
+--missing it prints the commands that train the missing runs of claims, teachers first."""
 
 import argparse
 import shlex
@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
     parser.add_argument("--check", action="store_true", help="fail if claims.md is stale; write nothing")
-    parser.add_argument("--missing", metavar="NAME", help="print the commands of a claim's missing runs")
+    parser.add_argument("--missing", nargs="+", metavar="NAME", help="print the commands of claims' missing runs")
     arguments = parser.parse_args()
     if arguments.missing:
         print_missing(arguments.missing, arguments.output)
@@ -32,16 +32,18 @@ def main() -> None:
     print(path)
 
 
-def print_missing(name: str, output: Path) -> None:
+def print_missing(names: list[str], output: Path) -> None:
     from lls.paper.claims import judge, load_claims
     from lls.paper.claims.hours import missing_runs
     from lls.paper.tables.plan import run_overrides
 
     claims = {claim.name: claim for claim in load_claims()}
-    if name not in claims:
-        raise UserError(f"{name}: no such claim{did_you_mean(name, claims)} (there are: {', '.join(claims)})")
+    for name in names:
+        if name not in claims:
+            raise UserError(f"{name}: no such claim{did_you_mean(name, claims)} (there are: {', '.join(claims)})")
     folder = [] if output == Path("outputs") else [f"machine.output={output}"]
-    for run in missing_runs(judge(claims[name], output), output):
+    runs = {run.id: run for name in names for run in missing_runs(judge(claims[name], output), output)}
+    for run in runs.values():
         print(shlex.join(["python", "train.py", *run_overrides(run), *folder]))
 
 

@@ -1,7 +1,7 @@
 """Plan, train, render and check the paper's tables: python scripts/tables.py COMMAND [TABLE ...] [overrides]
 
 COMMAND is one of
-    plan      print every distinct run: its state, its time left and its command; then the totals
+    plan      print what to run next, every distinct run with its state, its time left and its command, and the totals
     run       train the runs that are missing, teachers first, each in its own process; then render
     render    write outputs/tables/TABLE.md, .csv and .tex from the finished runs
     check     fail if a committed table differs from what the committed results give
@@ -21,12 +21,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lls.errors import run_script
+from lls.errors import UserError, run_script
 from lls.paper import figures, smoke
 from lls.paper.tables import Table, load, names, runs_of
 from lls.paper.tables.declaration import PAPER, TABLE_KEYS
 from lls.runs.planned import distinct_runs
+from lls.runs.summary import format_count
 
+SECONDS_WITHOUT_QUESTION = 24 * 3600  # a longer `run` asks first, or needs --yes
 LAUNCHER = "hydra.launcher."  # prefix of overrides for the jobs of SLURM, not for the runs
 
 
@@ -42,15 +44,21 @@ def plan(arguments: argparse.Namespace) -> int:
     from lls.paper.tables.plan import plan as plan_runs
 
     planned = plan_runs(_tables(arguments, PAPER), _output(arguments), _figures(arguments))
-    print("\n".join(format_plan(planned)))
+    if not arguments.smoke and all(word in ("all", "figures") for word in arguments.words):
+        from lls.paper.claims.groups import format_groups
+
+        print(*format_groups(_output(arguments)), sep="\n")
+    print(*format_plan(planned), sep="\n")
     return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lls.launch.start import train_missing
 
-    figure_list = _figures(arguments)
-    runs = distinct_runs([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(figure_list)])
+    tables, figure_list = _tables(arguments, PAPER), _figures(arguments)
+    runs = distinct_runs([*runs_of(tables), *figures.runs_of(figure_list)])
+    if not arguments.smoke:
+        _announce(arguments, tables, figure_list)
     try:
         failures = train_missing(
             runs,
@@ -63,6 +71,34 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         render(arguments)  # also after Ctrl-C, from the runs that are finished by then
     return 1 if failures else 0
+
+
+def _announce(arguments: argparse.Namespace, tables: list[Table], figure_list: list[figures.Figure]) -> None:
+    """Print what `run` will do. Ask first if it takes more than a day; raise UserError where nobody can answer."""
+    from lls.launch.data import missing_data
+    from lls.paper.tables.plan import duration, seconds_left, totals
+    from lls.paper.tables.plan import plan as plan_runs
+
+    planned = plan_runs(tables, _output(arguments), figure_list)
+    if all(p.over for p in planned):
+        return
+    print(*totals(planned), sep="\n")
+    local = arguments.launcher == "local"
+    missing = missing_data([p.run for p in planned if not p.over]) if local else []
+    for data in missing:
+        print(f"missing data: {data}")
+    without_data = {run.id for data in missing if data.problem for run in data.runs}
+    startable = [p for p in planned if not p.over and p.run.id not in without_data]
+    time = seconds_left(startable, arguments.launcher)
+    where = "on this machine" if local else "on one GPU"
+    action = f"train {format_count(len(startable), 'run')}, teachers first, and render the tables"
+    print(f"next: {action}: {duration(time)} {where}, one run at a time", flush=True)
+    if min(time, arguments.time_limit or time) <= SECONDS_WITHOUT_QUESTION or arguments.yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("this takes more than a day: add --yes to start it, or name a part, such as: 3 columns=FMNIST")
+    if input("This takes more than a day. Start? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError("not started")
 
 
 def render(arguments: argparse.Namespace) -> int:
@@ -137,6 +173,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="runs at a time on each GPU, or on the CPU (run)")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after this time; resumable (run)")
     parser.add_argument("--launcher", default="local", choices=["local", "slurm"], help="where runs are started (run)")
+    parser.add_argument("--yes", action="store_true", help="start also what takes more than a day (run)")
     parser.add_argument("--rounds", type=int, default=30, help="turns of each method (time); default: 30")
     parser.add_argument(
         "--wandb", default="offline", choices=["offline", "online", "disabled"], help="log the tables (run, render)"

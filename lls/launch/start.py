@@ -1,5 +1,6 @@
 """Train all missing runs, teachers first. Each run has its own process and its own log.
 
+- Missing data sets are downloaded first. Runs without images are not started.
 - A run that fails stops only itself and its students. The other runs continue.
 - After a stop or a crash, the same call continues where it stopped.
 - Whether a run is done is read from its folder, so several calls can share one output folder.
@@ -25,7 +26,7 @@ def train_missing(
     launcher: str = "local",
     settings: Sequence[str] = (),
 ) -> list[Failure]:
-    """Train those of `runs` and their teachers that are not done. Returns the failures, which it also prints.
+    """Train those of `runs` and their teachers that are not done. Prints and returns the failures.
 
     - files: by run id, the files besides result.json that a run must have to be done.
     - jobs: runs at a time, on each GPU or on the CPU (see slots_for), or on the cluster.
@@ -33,9 +34,11 @@ def train_missing(
     - launcher: local | slurm.
     - settings: overrides hydra.launcher.KEY=VALUE for SLURM.
 
+    Missing data sets are obtained first, on this machine only: jobs of SLURM may see another data folder.
     Raises KeyboardInterrupt on Ctrl-C and SystemExit on SIGTERM, both after all local runs have stopped."""
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
+    without_data: list[Failure] = []
     if launcher == "slurm":
         failures = _train_on_slurm(runs, files, jobs, time_limit, settings)
     elif launcher != "local":
@@ -45,11 +48,15 @@ def train_missing(
     else:
         tasks, failures = missing_tasks(runs, files)
         if tasks:
+            from lls.launch.data import obtain_data  # here: it imports torch
+
+            tasks, without_data = obtain_data(tasks)
+        if tasks:
             with share_gpus(slots_for([task.run for task in tasks], jobs)) as slots:
                 failures += run_locally(tasks, slots, time_limit)
     for failure in failures:
         print(failure, file=sys.stderr, flush=True)
-    return failures
+    return failures + without_data
 
 
 def _train_on_slurm(

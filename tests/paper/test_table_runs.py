@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from lls.config import assemble as assembly
 from lls.config.compose import compose
-from lls.paper.tables import load, runs_of
+from lls.paper.tables import cost, load, runs_of
 from lls.paper.tables.declaration import PAPER
 from lls.runs.run import identity, teacher_run
 
@@ -51,10 +51,12 @@ def test_a_teacher_comes_before_its_students(tables):
 def test_figures_are_trained_by_the_same_overrides(run_script, tmp_path, monkeypatch):
     """`run figures` trains no table, and requests the weights that a figure needs."""
     started = {}
+    monkeypatch.setattr(cost, "machine_rate", lambda: cost.Rate("a machine", 1e12))
     monkeypatch.setattr("lls.launch.start.train_missing", lambda runs, **keys: started.update(keys, runs=runs) or [])
-    words = ("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2")
+    words = ("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2", "--yes")
     status, out, _ = run_script("tables.py", *words)
-    assert (status, out, started["jobs"]) == (0, "", 2)
+    assert (status, started["jobs"]) == (0, 2)
+    assert "37 runs, 0 of them teachers" in out
     assert len(started["runs"]) == 37
     assert {(run.cfg.budget, run.folder.parents[1]) for run in started["runs"]} == {(0.05, tmp_path)}
     (lenet,) = (r for r in started["runs"] if (r.cfg.network.name, r.cfg.dataset.name, r.cfg.method.name) ==

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from lls.data.download import arrays, layouts, prepare, published
 from lls.data.download.layouts import Listing, wnids_of
 from lls.data.download.verify import check_counts
@@ -9,6 +11,12 @@ from lls.errors import UserError
 
 NAMES = tuple(published.SIZES)
 IMAGENET100 = ("imagenet100_kaggle", "imagenet100_cmc")
+
+
+def published_name(dataset: DictConfig) -> str | None:
+    """Return the name in NAMES of the data set that a configuration names; None for digits and a user's images."""
+    name = f"{dataset.name}_{dataset.classes}" if "classes" in dataset else dataset.name
+    return name if name in NAMES and dataset.get("root") is None else None
 
 
 def is_available(name: str, folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """The runs and GPU-hours that claims still need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lls.paper.claims import JudgedClaim
@@ -21,9 +21,16 @@ def missing_runs(judged: JudgedClaim, output: Path) -> list[Run]:
 
 
 def missing_hours(claims: Sequence[JudgedClaim], output: Path) -> list[float]:
-    """Return the GPU-hours of each claim's `missing_runs`, at the speed behind the paper's minutes (Table 9).
+    """Return the GPU-hours of each claim's `missing_runs`."""
+    missing = [missing_runs(judged, output) for judged in claims]
+    hours = gpu_hours(run for runs in missing for run in runs)
+    return [sum(hours[run.id] for run in runs) for runs in missing]
 
-    Runs whose number of images is not known count as 0."""
+
+def gpu_hours(runs: Iterable[Run]) -> dict[str, float]:
+    """Return the GPU-hours of each run, by its id, at the speed behind the paper's minutes (Table 9).
+
+    A run whose number of images is not known has 0."""
     seconds: dict[tuple, float] = {}  # of an epoch; runs with the same key take equally long
 
     def hours(run: Run) -> float:
@@ -33,4 +40,4 @@ def missing_hours(claims: Sequence[JudgedClaim], output: Path) -> list[float]:
             seconds[key] = cost.seconds_of_epoch(run, cost.PAPER_FLOPS_PER_SECOND) or 0.0
         return make_schedule(run.cfg.train, run.cfg.budget).epochs * seconds[key] / 3600
 
-    return [sum(map(hours, missing_runs(judged, output))) for judged in claims]
+    return {run.id: hours(run) for run in runs}

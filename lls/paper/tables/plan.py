@@ -16,6 +16,7 @@ from lls.paper.tables import cost
 from lls.paper.tables.declaration import Table, runs_of
 from lls.runs.planned import distinct_runs
 from lls.runs.run import Run, teacher_run
+from lls.runs.summary import format_count
 from lls.training.schedule import make_schedule
 
 WEIGHT_BYTES = 4  # of a float32 in last.pt
@@ -140,7 +141,7 @@ def totals(planned: Sequence[PlannedRun]) -> list[str]:
     unknown = sum(p.seconds is None for p in planned)
     to_do = len(planned) - done - diverged - blocked - partial
     return [
-        f"{len(planned)} runs, {len(teachers)} of them teachers of others: {done} done, "
+        f"{format_count(len(planned), 'run')}, {len(teachers)} of them teachers of others: {done} done, "
         f"{f'{diverged} diverged, ' if diverged else ''}{f'{blocked} without a teacher, ' if blocked else ''}"
         f"{partial} partial, {to_do} to do",
         f"time left, one run at a time: {duration(here)} on this machine ({rate.device}, "
@@ -150,6 +151,11 @@ def totals(planned: Sequence[PlannedRun]) -> list[str]:
         f"disk space of all runs: {disk / 1e9:,.1f} GB, nearly all of it weights",
         *([f"{unknown} runs are not in these times: their numbers of images are not known"] if unknown else []),
     ]
+
+
+def seconds_left(planned: Sequence[PlannedRun], launcher: str) -> float:
+    """Return the time left, one run at a time, on this machine or on a cluster's GPU. Unknown times count as 0."""
+    return sum((p.seconds if launcher == "local" else p.gpu_seconds) or 0 for p in planned)
 
 
 def duration(seconds: float | None) -> str:
