@@ -114,13 +114,17 @@ def render(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    from lls.paper.tables.write import stale
+    from lls.paper.tables.write import stale, tracked_names
 
+    if not (tracked := tracked_names()):
+        raise UserError("git tracks no tables here, so there is nothing to check against; check in a git clone")
+    if others := [name for name in names() if name not in tracked]:
+        print(f"not checked, because git does not track them: {', '.join(others)}")
     if problems := stale():
         advice = "the tables do not match the results that git tracks; add new results to git, then run: make render"
         print(*problems, advice, sep="\n", file=sys.stderr)
         return 1
-    print("the committed tables match the committed results")
+    print(f"{format_count(len(tracked), 'table')} that git tracks: each matches the results that git tracks")
     return 0
 
 

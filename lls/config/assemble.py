@@ -10,7 +10,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
@@ -161,6 +161,25 @@ def format_value(value: object) -> str:
     if isinstance(value, float):
         value = round_float(value)
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def override_value(value: object, *, typed: bool = True) -> str:
+    """Return the text that Hydra parses to `value`, quoted where Hydra's grammar needs it.
+
+    value: a number, text, bool, None, or a list or dict of such values.
+    typed: the text `4` stays a text; if false, it is the number that a user would type."""
+    if isinstance(value, list):
+        return f"[{','.join(override_value(element, typed=typed) for element in value)}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{override_value(element, typed=typed)}' for key, element in value.items())}}}"
+    if not isinstance(value, str):
+        return format_value(value)
+    try:
+        (parsed,) = parse_overrides([f"key={value}"])
+        plain = not parsed.is_sweep_override() and (not typed or parsed.value() == value)
+    except UserError:
+        plain = False
+    return value if plain else QuotedString(value, Quote.single).with_quotes()
 
 
 def round_float(value: float) -> float:

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from lls.config.assemble import GROUPS, format_value, parse_overrides
+from lls.config.assemble import GROUPS, format_value, override_value, parse_overrides
 from lls.config.compose import compose
 from lls.errors import UserError
 
@@ -40,7 +40,7 @@ def _choices(cfg: DictConfig) -> list[str]:
     if teacher.network == cfg.network.name:
         fixed = ("name", "family")
         keys = [k for k in cfg.network if k not in fixed and not OmegaConf.is_interpolation(cfg.network, k)]
-        choices += [f"network.{key}={_quote(cfg.network[key])}" for key in keys]
+        choices += [f"network.{key}={override_value(cfg.network[key])}" for key in keys]
     return [*choices, *teacher.overrides]
 
 
@@ -50,8 +50,3 @@ def _check_same_input(teacher_cfg: DictConfig, student_cfg: DictConfig) -> None:
             of_teacher, of_student = (format_value(c.dataset[key]) for c in (teacher_cfg, student_cfg))
             reason = "because teacher and student get the same images"
             raise UserError(f"method.teacher: dataset.{key}={of_teacher}: must be {of_student}, {reason}")
-
-
-def _quote(value: object) -> str:
-    """Format a value so that Hydra parses it back to the same value, whatever characters a text has."""
-    return "'" + value.replace("'", "\\'") + "'" if isinstance(value, str) else format_value(value)

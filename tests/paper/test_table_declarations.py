@@ -7,11 +7,15 @@ import pytest
 from omegaconf import OmegaConf
 from paths import ROOT
 
+from lls.config.assemble import assemble, parse_overrides
+from lls.config.compose import compose
 from lls.errors import UserError
 from lls.paper.tables import load, names, runs_of
 from lls.paper.tables.declaration import PAPER
+from lls.paper.tables.plan import run_overrides
 from lls.paper.tables.render import render, title
 from lls.paper.tables.values import table_values
+from lls.runs.identity import identity
 
 METHODS = {  # rows of the tables whose method has another name in published.csv
     "fl-3": "fl3",
@@ -154,6 +158,17 @@ def test_another_data_set_is_named_and_has_no_number_of_the_paper_beside_it():
         (TWO_COLUMNS.replace("seeds: [3]", "seeds: 3"), "seeds: must be a list of whole numbers, such as [0, 1, 2]"),
         (TWO_COLUMNS.replace("seeds: [3]", "seeds: []"), "seeds: must be a list of whole numbers, such as [0, 1, 2]"),
         (TWO_COLUMNS.replace("seeds: [3]", "seeds: [a]"), "seeds: must be a list of whole numbers, such as [0, 1, 2]"),
+        (TWO_COLUMNS.replace("run: {method: ls}", "run: ls"), "rows: run: must be overrides, such as {method: ls"),
+        (TWO_COLUMNS.replace("run: {method: ls}", "when: {a=b: ls}"), "rows: when: must be overrides by condition"),
+        (TWO_COLUMNS.replace("name: LS", "name: [LS]"), "rows: name: must be a text"),
+        (TWO_COLUMNS.replace("{method: ls}", "{method: ls}, paper: [abc, 1]"), "paper: must be a list of numbers"),
+        (TWO_COLUMNS.replace("{method: ls}", "{method: ls}, paper: 81.5"), "paper: must be a list of numbers"),
+        (TWO_COLUMNS.replace("{method: ls}", "{method: ls}, paper: [81.5]"), "1 numbers of the paper for 2 columns"),
+        (TWO_COLUMNS.partition("rows:")[0] + "rows: []\n", "has no rows"),
+        (TWO_COLUMNS.replace("title: x", "title: {x: 1}"), "title: must be a text"),
+        (TWO_COLUMNS + "compare: {LLS: LS}\n", "compare: must be a row and a list of its rivals"),
+        (TWO_COLUMNS + "compare: [LLS, LS]\n", "compare: must be a row and a list of its rivals"),
+        (TWO_COLUMNS + "other_setup: [{rows: LLS, columns: [A], source: s}]\n", "rows: must be a list of texts"),
         (TWO_COLUMNS + "compare: {LLS: [1-Hod]}\n", "compare: rows: no such name: "),
         (TWO_COLUMNS + "footnotes: [{column: C, text: t}]\n", "footnotes: columns: no such name: C"),
         (TWO_COLUMNS + "footnotes: text\n", "footnotes: must be a list of entries"),
@@ -168,6 +183,23 @@ def test_a_yaml_file_of_the_user_is_checked(text, problem, tmp_path):
     with pytest.raises(UserError, match=rf"^{re.escape(str(path))}: [^\n]*$") as error:
         load("mine", folder=tmp_path)
     assert problem in str(error.value)
+
+
+def test_values_in_yaml_need_no_quotes_of_the_command_line(tmp_path):
+    (tmp_path / "mine.yaml").write_text("""\
+title: x
+metric: top1
+seeds: [0]
+columns: [{name: A, run: {dataset: imagefolder, network: resnet18, dataset.root: "/data/my images, a (1)"}}]
+rows: [{name: LLS, run: {method: lls, train.milestones: [4, 6], train.nesterov: true, dataset.resize: null}}]
+""")
+    ((cell),) = load("mine", folder=tmp_path).cells.values()
+    (run,) = cell.runs
+    assert run.cfg.dataset.root == "/data/my images, a (1)"
+    assert (run.cfg.train.milestones, run.cfg.train.nesterov, run.cfg.dataset.resize) == ([4, 6], True, None)
+    typed = parse_overrides([*cell.overrides, "seed=0"])
+    assert assemble(typed) == run.cfg
+    assert identity(compose(run_overrides(run))) == run.id
 
 
 def test_all_cells_are_planned_on_request():

@@ -12,6 +12,7 @@ from lls.paper.tables.render import render, title
 from lls.paper.tables.timing import measure, minutes
 from lls.paper.tables.values import Value, differences, table_values
 from lls.paper.tables.write import result_or_failure, stale, tracked_result_or_failure
+from lls.runs.find import tracked_files
 
 
 @pytest.fixture
@@ -121,6 +122,25 @@ def test_check_reports_stale_and_missing_files(monkeypatch, tmp_path):
     (tmp_path / "2.csv").write_text("")
     (tmp_path / "4.tex").unlink()
     assert stale(tmp_path) == ["2.csv is stale", "4.tex is missing"]
+
+
+def test_check_says_what_it_does_not_check(run_script, monkeypatch):
+    """A table of the user that is not committed; and a copy of the project without git."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("lls.paper.tables.write.names", lambda: ["9", "mine"])
+    monkeypatch.setattr("lls.paper.tables.names", lambda: ["9", "mine"])
+    in_tables = "lls.paper.tables.write.tracked_files"
+    monkeypatch.setattr(in_tables, lambda pattern: [] if "outputs/tables" in pattern else tracked_files(pattern))
+    status, out, _ = run_script("tables.py", "check")
+    assert status == 0
+    assert out.splitlines() == [
+        "not checked, because git does not track them: mine",
+        "1 table that git tracks: each matches the results that git tracks",
+    ]
+    monkeypatch.setattr(in_tables, lambda *_: [])
+    status, _, error = run_script("tables.py", "check")
+    assert status == 2
+    assert error.startswith("error: git tracks no tables here, so there is nothing to check against")
 
 
 def test_fashionmnist_with_a_lenet_is_rendered_from_tracked_runs(monkeypatch):

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from lls.config.assemble import override_value
 from lls.paper.rules import Comparison
 from lls.paper.tables import cost, load
 from lls.paper.tables.declaration import Table, heading
@@ -146,7 +147,7 @@ class Results:
         return Cell({} if diverged and measure is not top1 else values, diverged)
 
     def _of_seeds(self, overrides: Overrides) -> dict[int, Run]:
-        texts = [f"{key}={value}" for key, value in overrides.items() if key != "seeds"]
+        texts = [f"{key}={override_value(value)}" for key, value in overrides.items() if key != "seeds"]
         seeds: Iterable[int] = overrides.get("seeds", SEEDS)
         return {seed: self._in_output(run_of([*texts, f"seed={seed}"])) for seed in seeds}
 

@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from lls.config.assemble import override_value
 from lls.errors import UserError
 from lls.files import file_stem
 from lls.paper.smoke import overrides as smoke_overrides
@@ -78,10 +79,7 @@ def load(
     of_table = {key: value for key, value in pairs if key in TABLE_KEYS}
     of_runs = {key: value for key, value in pairs if key not in TABLE_KEYS}
     columns = [_make_column(column, declared, of_table.get("seeds"), smoke) for column in declared["columns"]]
-    rows = [
-        Row(r["name"], r.get("run", {}), r.get("when", {}), r.get("paper"), r.get("separate_spread") == "true")
-        for r in declared["rows"]
-    ]
+    rows = [_make_row(row) for row in declared["rows"]]
 
     selected_columns = _select(columns, of_table.get("columns"), f"table {name} has no such column")
     selected_rows = _select(rows, of_table.get("rows"), f"table {name} has no such row")
@@ -127,6 +125,17 @@ def runs_of(tables: Iterable[Table]) -> list[Run]:
     )
 
 
+def _make_row(row: dict) -> Row:
+    when = {condition: _override_values(more) for condition, more in row.get("when", {}).items()}
+    paper = tuple(text.replace(" ", "") for text in row["paper"]) if "paper" in row else None
+    separate_spread = row.get("separate_spread") == "true"
+    return Row(row["name"], _override_values(row.get("run", {})), when, paper, separate_spread)
+
+
+def _override_values(run: dict) -> dict[str, str]:
+    return {key: override_value(value, typed=False) for key, value in run.items()}
+
+
 def _make_column(column: dict, declared: dict, seeds: str | None, smoke: bool) -> Column:
     """seeds: replace the declared ones. In small form one seed is enough, unless `seeds` has more."""
     words = seeds.strip("[]").split(",") if seeds else column.get("seeds", declared["seeds"])
@@ -134,7 +143,9 @@ def _make_column(column: dict, declared: dict, seeds: str | None, smoke: bool) -
         raise UserError(f"seeds={seeds}: must be whole numbers with commas between them, such as seeds=0,1,2")
     parsed = tuple(dict.fromkeys(map(int, words)))
     parsed = parsed[:1] if smoke and not seeds else parsed
-    return Column(column["name"], column.get("metric", declared["metric"]), column.get("run", {}), parsed)
+    return Column(
+        column["name"], column.get("metric", declared["metric"]), _override_values(column.get("run", {})), parsed
+    )
 
 
 def _make_cell(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from lls.config.assemble import GROUPS, flatten, format_value
+from lls.config.assemble import GROUPS, flatten, override_value
 from lls.config.compose import compose
 from lls.launch.queue import Task, missing_tasks
 from lls.paper import figures
@@ -117,7 +117,7 @@ def run_overrides(run: Run) -> list[str]:
     )
     different = [key for key, value in values.items() if not isinstance(value, dict) and value != defaults.get(key)]
     options = [text for text in options if text != "augment=none"]
-    return [*options, *(f"{key}={format_value(values[key])}" for key in sorted(different)), f"seed={run.cfg.seed}"]
+    return [*options, *(f"{key}={override_value(values[key])}" for key in sorted(different)), f"seed={run.cfg.seed}"]
 
 
 def format_plan(planned: Sequence[PlannedRun]) -> list[str]:

@@ -32,10 +32,16 @@ def write(table: Table, folder: Path) -> list[Path]:
     return [_write(folder / f"{table.name}.{suffix}", text) for suffix, text in texts.items()]
 
 
+def tracked_names() -> list[str]:
+    """Return the names of the declared tables whose yaml git tracks; none outside a git checkout."""
+    tracked = tracked_files("configs/table/*.yaml")
+    return [name for name in names() if f"configs/table/{name}.yaml" in tracked]
+
+
 def stale(folder: Path = ROOT / "outputs" / "tables") -> list[str]:
-    """Render all tables from the committed results, and return one line for each file in `folder` that differs."""
+    """Render the tracked tables from the tracked results, and return a line for each file in `folder` that differs."""
     problems, expected = [], set()
-    for name in names():
+    for name in tracked_names():
         for suffix, text in render(load(name, all_cells=True), tracked_result_or_failure)._asdict().items():
             path = folder / f"{name}.{suffix}"
             expected.add(path.name)
@@ -44,7 +50,7 @@ def stale(folder: Path = ROOT / "outputs" / "tables") -> list[str]:
             elif path.read_text() != text:
                 problems.append(f"{path.name} is stale")
     tracked = {Path(name).name for name in tracked_files("outputs/tables/*")}
-    return [*problems, *(f"{name} belongs to no table of configs/table" for name in sorted(tracked - expected))]
+    return [*problems, *(f"{name} belongs to no tracked table" for name in sorted(tracked - expected))]
 
 
 def _write(path: Path, text: str) -> Path:

@@ -19,11 +19,12 @@
       - {row: Zipf, column: CIFAR100 R18, text: ...}           # of a cell; of a row, a column or the table if left out
 
 A variant has `of: "3"` and `overrides: [...]`: overrides of the runs, and seeds=, columns= and rows=, as on the command
-line. seeds= replaces the seeds of all columns. Values are read as text, so that 89.40 stays 89.40 and overrides are
-what a user would type.
+line. seeds= replaces the seeds of all columns. Numbers are read as text, so that 89.40 stays 89.40. The values in `run`
+and `when` are yaml: train.milestones: [4], dataset.root: /data/my images.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -38,11 +39,48 @@ FOLDER = CONFIGS / "table"
 # the keys that are required, and the others
 KEYS_OF_TABLE = {"title", "metric", "seeds", "columns", "rows"}, {"compare", "footnotes", "other_setup"}
 KEYS_OF_VARIANT = {"of", "overrides"}, {"title", "footnotes"}
+PAPER_NUMBER = r"-|\d+(\.\d+)?( ?± ?\d+(\.\d+)?)?"
 KEYS_OF_ENTRIES = {
     "columns": ({"name"}, {"metric", "seeds", "run"}),
     "rows": ({"name"}, {"run", "when", "paper", "separate_spread"}),
     "footnotes": ({"text"}, {"row", "column"}),
     "other_setup": ({"rows", "columns", "source"}, set()),
+}
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+TEXT = (lambda value: isinstance(value, str)), "a text"
+TEXTS = _is_texts, "a list of texts"
+# Key of the file, or of an entry in it -> a test of the value, and the requirement in words.
+SHAPES: dict[str, tuple[Callable[[object], bool], str]] = {
+    **dict.fromkeys(("rows", "columns"), TEXTS),
+    **dict.fromkeys(("title", "metric", "of", "name", "text", "source", "row", "column"), TEXT),
+    "overrides": (_is_texts, "a list, such as [budget=0.05, seeds=0]"),
+    "seeds": (
+        lambda value: _is_texts(value) and bool(value) and all(map(str.isdigit, value)),
+        "a list of whole numbers, such as [0, 1, 2]",
+    ),
+    "run": (_is_mapping, "overrides, such as {method: ls, train.milestones: [4]}"),
+    "when": (
+        lambda value: _is_mapping(value) and all(map(_is_mapping, value.values())),
+        "overrides by condition, such as {dataset=tinyimagenet: {method.lam: 1.0}}",
+    ),
+    "separate_spread": (lambda value: value in ("true", "false"), "true or false"),
+    "paper": (
+        lambda value: _is_texts(value) and all(re.fullmatch(PAPER_NUMBER, text) for text in value),
+        "a list of numbers such as 81.56, 81.56±0.23, or - for none",
+    ),
+    "compare": (
+        lambda value: isinstance(value, dict) and all(map(_is_texts, value.values())),
+        "a row and a list of its rivals, such as {LLS: [1-Hot]}",
+    ),
 }
 
 
@@ -66,14 +104,14 @@ def read(name: str, folder: Path = FOLDER) -> dict:
     if not isinstance(declared, dict):
         raise UserError(f"{shown}: must have the keys {', '.join(sorted(KEYS_OF_TABLE[0]))}")
     _check_keys(f"{shown}", declared, *(KEYS_OF_VARIANT if "of" in declared else KEYS_OF_TABLE))
-    if not isinstance(declared.get("overrides", []), list):
-        raise UserError(f"{shown}: overrides: must be a list, such as [budget=0.05, seeds=0]")
+    _check_shapes(f"{shown}", {key: value for key, value in declared.items() if key not in KEYS_OF_ENTRIES})
     for kind, keys in KEYS_OF_ENTRIES.items():
         entries = declared.get(kind, [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise UserError(f"{shown}: {kind}: must be a list of entries, such as - {{{next(iter(keys[0]))}: ...}}")
         for entry in entries:
             _check_keys(f"{shown}: {kind}", entry, *keys)
+            _check_shapes(f"{shown}: {kind}", entry)
     if "of" not in declared:
         _check_values(f"{shown}", declared)
     return declared
@@ -87,21 +125,24 @@ def _check_keys(place: str, declared: dict, required: set[str], optional: set[st
         raise UserError(f"{place}: has no key {missing[0]}")
 
 
+def _check_shapes(place: str, declared: dict) -> None:
+    for key, value in declared.items():
+        is_valid, requirement = SHAPES[key]
+        if not is_valid(value):
+            raise UserError(f"{place}: {key}: must be {requirement}")
+
+
 def _check_values(place: str, declared: dict) -> None:
     names = {kind: [entry["name"] for entry in declared[kind]] for kind in ("columns", "rows")}
     for row in declared["rows"]:
-        if not isinstance(row.get("paper", []), list):
-            raise UserError(f"{place}: row {row['name']}: paper: must be a list with a text for each column")
         if "paper" in row and len(row["paper"]) != len(names["columns"]):
             numbers = f"{len(row['paper'])} numbers of the paper for {len(names['columns'])} columns"
             raise UserError(f"{place}: row {row['name']} has {numbers}; write - where the paper has none")
-        if row.get("separate_spread", "false") not in ("true", "false"):
-            raise UserError(f"{place}: row {row['name']}: separate_spread: must be true or false")
     for kind, known in names.items():
         if not known or len(set(known)) < len(known):
             problem = f"two {kind} have the same name; rename one" if known else f"has no {kind}"
             raise UserError(f"{place}: {problem}")
-    for key, kind, name in _named(place, declared):
+    for key, kind, name in _named(declared):
         if name not in names[kind]:
             hint = did_you_mean(name, names[kind])
             raise UserError(f"{place}: {key}: {kind}: no such name: {name}{hint}")
@@ -109,18 +150,13 @@ def _check_values(place: str, declared: dict) -> None:
         if metric not in METRICS:
             hint = did_you_mean(metric, METRICS)
             raise UserError(f"{place}: no such metric: {metric}{hint} (there are: {', '.join(METRICS)})")
-    for seeds in (declared["seeds"], *(column["seeds"] for column in declared["columns"] if "seeds" in column)):
-        if not isinstance(seeds, list) or not seeds or not all(seed.isdigit() for seed in seeds):
-            raise UserError(f"{place}: seeds: must be a list of whole numbers, such as [0, 1, 2]")
 
 
-def _named(place: str, declared: dict) -> Iterator[tuple[str, str, str]]:
+def _named(declared: dict) -> Iterator[tuple[str, str, str]]:
     """Yield each name of a row or a column that other_setup, compare and footnotes mention: key, kind, name."""
     for entry in declared.get("other_setup", []):
         yield from (("other_setup", kind, name) for kind in ("columns", "rows") for name in entry[kind])
-    if not isinstance(compare := declared.get("compare", {}), dict):
-        raise UserError(f"{place}: compare: must map a row to a list of its rivals, such as {{LLS: [1-Hot]}}")
-    for row, rivals in compare.items():
+    for row, rivals in declared.get("compare", {}).items():
         yield from (("compare", "rows", name) for name in (row, *rivals))
     for note in declared.get("footnotes", []):
         yield from (("footnotes", f"{kind}s", note[kind]) for kind in ("column", "row") if kind in note)
