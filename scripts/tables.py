@@ -25,6 +25,7 @@ from lls.errors import run_script
 from lls.paper import figures, smoke
 from lls.paper.tables import Table, load, names, runs_of
 from lls.paper.tables.declaration import PAPER, TABLE_KEYS
+from lls.paper.tags import add_tags
 from lls.runs.planned import distinct_runs
 
 LAUNCHER = "hydra.launcher."  # prefix of overrides for the jobs of SLURM, not for the runs
@@ -49,8 +50,9 @@ def plan(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     from lls.launch.start import train_missing
 
-    figure_list = _figures(arguments)
-    runs = distinct_runs([*runs_of(_tables(arguments, PAPER)), *figures.runs_of(figure_list)])
+    tables, figure_list = _tables(arguments, PAPER), _figures(arguments)
+    runs = distinct_runs([*runs_of(tables), *figures.runs_of(figure_list)])
+    add_tags(runs, tables, figure_list)
     try:
         failures = train_missing(
             runs,
@@ -66,14 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def render(arguments: argparse.Namespace) -> int:
-    from lls.paper.tables.mirror import mirror
+    from lls.paper.mirror import mirror_tables
     from lls.paper.tables.write import write
 
     arguments.all = True  # show our number also where the paper has none
     tables = _tables(arguments, PAPER if arguments.smoke else names())
     for table in tables:
         print(", ".join(map(str, write(table, _output(arguments) / "tables"))))
-    mirror(tables, _output(arguments), "disabled" if arguments.smoke else arguments.wandb)
+    mode = arguments.wandb or _machine(arguments, "wandb", "disabled" if arguments.smoke else "offline")
+    mirror_tables(tables, _output(arguments), _machine(arguments, "wandb_project", "lls"), mode)
     return 0
 
 
@@ -124,8 +127,13 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 
 
 def _output(arguments: argparse.Namespace) -> Path:
-    values = [text.partition("=")[2] for text in arguments.words if text.startswith("machine.output=")]
-    return Path(values[-1] if values else smoke.OUTPUT if arguments.smoke else "outputs")
+    return Path(_machine(arguments, "output", smoke.OUTPUT if arguments.smoke else "outputs"))
+
+
+def _machine(arguments: argparse.Namespace, key: str, default: str) -> str:
+    """Return the value of the override machine.KEY=VALUE, the last one if there are several."""
+    values = [text.partition("=")[2] for text in arguments.words if text.startswith(f"machine.{key}=")]
+    return values[-1] if values else default
 
 
 def _arguments() -> argparse.Namespace:
@@ -139,7 +147,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--launcher", default="local", choices=["local", "slurm"], help="where runs are started (run)")
     parser.add_argument("--rounds", type=int, default=30, help="turns of each method (time); default: 30")
     parser.add_argument(
-        "--wandb", default="offline", choices=["offline", "online", "disabled"], help="log the tables (run, render)"
+        "--wandb",
+        choices=["offline", "online", "disabled"],
+        help="log the tables to W&B (run, render); default: machine.wandb",
     )
     arguments = parser.parse_intermixed_args()
     arguments.command = COMMANDS[arguments.command]

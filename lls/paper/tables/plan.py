@@ -94,7 +94,7 @@ def _plan_run(
     gpu_seconds = cost.seconds_of_epoch(run, cost.PAPER_FLOPS_PER_SECOND)
     return PlannedRun(
         run,
-        ["python", "train.py", *(text for text in overrides if not text.startswith("machine.wandb_group="))],
+        ["python", "train.py", *overrides],
         epochs,
         epochs_done,
         ended and not run.failed,
