@@ -75,7 +75,7 @@ figures: .venv/ready ## draw the figures from the existing runs; ARGS="4 network
 	@$(BIN)/python scripts/figures.py $(ARGS)
 
 claims: .venv/ready ## evaluate the paper's claims with the existing runs
-	@$(BIN)/python scripts/claims.py
+	@$(BIN)/python scripts/claims.py $(ARGS)
 
 report: .venv/ready ## write a page with all results: outputs/report.html
 	@$(BIN)/python scripts/report.py

@@ -1,7 +1,7 @@
 """Judge the paper's claims by the finished runs: python scripts/claims.py [--check | --missing NAME ...]
 
-Writes <output>/claims.md. With --check it writes nothing, and fails if claims.md does not match the runs. With
---missing it prints the commands that train the missing runs of claims, teachers first."""
+Writes <output>/claims.md, and a copy of the verdicts to W&B. With --check it writes nothing, and fails if claims.md
+does not match the runs. With --missing it prints the commands that train the missing runs of claims, teachers first."""
 
 import argparse
 import shlex
@@ -17,19 +17,26 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the runs (default: outputs)")
     parser.add_argument("--check", action="store_true", help="fail if claims.md is stale; write nothing")
     parser.add_argument("--missing", nargs="+", metavar="NAME", help="print the commands of claims' missing runs")
+    parser.add_argument(
+        "--wandb", default="offline", choices=["offline", "online", "disabled"], help="log the verdicts to W&B"
+    )
+    parser.add_argument("--project", default="lls", help="W&B project (default: lls)")
     arguments = parser.parse_args()
     if arguments.missing:
         print_missing(arguments.missing, arguments.output)
         return
-    from lls.paper.claims.render import markdown
+    from lls.paper.claims.render import judged_claims, markdown
+    from lls.paper.mirror import mirror_claims
 
-    text, path = markdown(arguments.output), arguments.output / "claims.md"
+    full, short = judged_claims(arguments.output)
+    text, path = markdown(full, short, arguments.output), arguments.output / "claims.md"
     if arguments.check:
         if not path.exists() or path.read_text() != text:
             raise UserError(f"{path} is stale: write it again with python scripts/claims.py")
         return
     write_atomic(path, lambda temporary: temporary.write_text(text))
     print(path)
+    mirror_claims(full, short, arguments.output, arguments.project, arguments.wandb)
 
 
 def print_missing(names: list[str], output: Path) -> None:

@@ -25,6 +25,7 @@ from lls.errors import UserError, run_script
 from lls.paper import figures, smoke
 from lls.paper.tables import Table, load, names, runs_of
 from lls.paper.tables.declaration import PAPER, TABLE_KEYS
+from lls.paper.tags import add_tags
 from lls.runs.planned import distinct_runs
 from lls.runs.summary import format_count
 
@@ -58,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     tables, figure_list = _tables(arguments, PAPER), _figures(arguments)
     runs = distinct_runs([*runs_of(tables), *figures.runs_of(figure_list)])
     if not arguments.smoke:
-        _announce(arguments, tables, figure_list)
+        _confirm(arguments, tables, figure_list)
+    add_tags(runs, tables, figure_list)
     try:
         failures = train_missing(
             runs,
@@ -73,27 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _announce(arguments: argparse.Namespace, tables: list[Table], figure_list: list[figures.Figure]) -> None:
+def _confirm(arguments: argparse.Namespace, tables: list[Table], figure_list: list[figures.Figure]) -> None:
     """Print what `run` will do. Ask first if it takes more than a day; raise UserError where nobody can answer."""
-    from lls.launch.data import missing_data
-    from lls.paper.tables.plan import duration, seconds_left, totals
+    from lls.paper.tables.plan import outlook
     from lls.paper.tables.plan import plan as plan_runs
 
-    planned = plan_runs(tables, _output(arguments), figure_list)
-    if all(p.over for p in planned):
-        return
-    print(*totals(planned), sep="\n")
-    local = arguments.launcher == "local"
-    missing = missing_data([p.run for p in planned if not p.over]) if local else []
-    for data in missing:
-        print(f"missing data: {data}")
-    without_data = {run.id for data in missing if data.problem for run in data.runs}
-    startable = [p for p in planned if not p.over and p.run.id not in without_data]
-    time = seconds_left(startable, arguments.launcher)
-    where = "on this machine" if local else "on one GPU"
-    action = f"train {format_count(len(startable), 'run')}, teachers first, and render the tables"
-    print(f"next: {action}: {duration(time)} {where}, one run at a time", flush=True)
-    if min(time, arguments.time_limit or time) <= SECONDS_WITHOUT_QUESTION or arguments.yes:
+    lines, seconds = outlook(plan_runs(tables, _output(arguments), figure_list), arguments.launcher)
+    print(*lines, sep="\n", flush=True)
+    if min(seconds, arguments.time_limit or seconds) <= SECONDS_WITHOUT_QUESTION or arguments.yes:
         return
     if not sys.stdin.isatty():
         raise UserError("this takes more than a day: add --yes to start it, or name a part, such as: 3 columns=FMNIST")
@@ -102,14 +91,15 @@ def _announce(arguments: argparse.Namespace, tables: list[Table], figure_list: l
 
 
 def render(arguments: argparse.Namespace) -> int:
-    from lls.paper.tables.mirror import mirror
+    from lls.paper.mirror import mirror_tables
     from lls.paper.tables.write import write
 
     arguments.all = True  # show our number also where the paper has none
     tables = _tables(arguments, PAPER if arguments.smoke else names())
     for table in tables:
         print(", ".join(map(str, write(table, _output(arguments) / "tables"))))
-    mirror(tables, _output(arguments), "disabled" if arguments.smoke else arguments.wandb)
+    mode = arguments.wandb or _machine(arguments, "wandb", "disabled" if arguments.smoke else "offline")
+    mirror_tables(tables, _output(arguments), _machine(arguments, "wandb_project", "lls"), mode)
     return 0
 
 
@@ -164,8 +154,13 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 
 
 def _output(arguments: argparse.Namespace) -> Path:
-    values = [text.partition("=")[2] for text in arguments.words if text.startswith("machine.output=")]
-    return Path(values[-1] if values else smoke.OUTPUT if arguments.smoke else "outputs")
+    return Path(_machine(arguments, "output", smoke.OUTPUT if arguments.smoke else "outputs"))
+
+
+def _machine(arguments: argparse.Namespace, key: str, default: str) -> str:
+    """Return the value of the override machine.KEY=VALUE, the last one if there are several."""
+    values = [text.partition("=")[2] for text in arguments.words if text.startswith(f"machine.{key}=")]
+    return values[-1] if values else default
 
 
 def _arguments() -> argparse.Namespace:
@@ -180,7 +175,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--yes", action="store_true", help="start also what takes more than a day (run)")
     parser.add_argument("--rounds", type=int, default=30, help="turns of each method (time); default: 30")
     parser.add_argument(
-        "--wandb", default="offline", choices=["offline", "online", "disabled"], help="log the tables (run, render)"
+        "--wandb",
+        choices=["offline", "online", "disabled"],
+        help="log the tables to W&B (run, render); default: machine.wandb",
     )
     arguments = parser.parse_intermixed_args()
     arguments.command = COMMANDS[arguments.command]

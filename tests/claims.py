@@ -5,7 +5,7 @@ from lls.paper.claims.evidence import in_output
 from lls.runs.planned import run_of
 
 Q_RUN = {"dataset": "digits", "network": "lenet", "method": "lls"}
-ANIMALS = {"dataset": "animals10n", "network": "resnet18", "machine.wandb_group": "table-8"}  # of Table 8
+ANIMALS = {"dataset": "animals10n", "network": "resnet18"}  # of Table 8
 MATRIX = [[0.1, 0.6, 0.3], [0.2, 0.1, 0.7], [0.45, 0.5, 0.05]]  # softmax(Q) of classes a, b, c
 OVERCONFIDENT = {
     "top1": 90.0,

@@ -56,6 +56,10 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
     "machine.graph": (lambda v: v == "auto" or type(v) is bool, "auto, true or false"),
     "machine.workers": (lambda v: v is None or (type(v) is int and v >= 0), "0 or more, or null"),
     "machine.wandb": _one_of("offline", "online", "disabled"),
+    "machine.wandb_tags": (
+        lambda v: v is None or (isinstance(v, list) and all(isinstance(tag, str) and 1 <= len(tag) <= 64 for tag in v)),
+        "a list of texts of 1 to 64 characters, or null",
+    ),
 }
 
 

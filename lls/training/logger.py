@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from lls.errors import one_line
 from lls.files import write_atomic
 from lls.runs.run import Run
+from lls.training.wandb_files import log_files
 from lls.training.wandb_run import start
 
 
@@ -42,15 +43,9 @@ class RunLogger:
             file.write(_line(row))
         self._mirror(lambda wandb: wandb.log(row, step=row["epoch"]))
 
-    def image(self, name: str, path: Path) -> None:
-        """Log an image file to W&B."""
-
-        def log(wandb_run) -> None:
-            import wandb
-
-            wandb_run.log({name: wandb.Image(str(path))})
-
-        self._mirror(log)
+    def files(self) -> None:
+        """Log the files of the finished run to W&B; see `log_files`."""
+        self._mirror(lambda wandb: log_files(wandb, self.path.parent))
 
     def summary(self, result: dict) -> None:
         """Set the summary of the W&B run to the result."""
@@ -74,6 +69,7 @@ def _line(row: dict) -> str:
 def start_wandb(run: Run):
     """Start the W&B run that mirrors `run`. Returns None if `machine.wandb=disabled`, or if W&B fails."""
     cfg, machine = run.cfg, run.cfg.machine
+    short = [f"budget-{cfg.budget:g}"] if cfg.budget < 1 else []
     return start(
         Path(machine.output),
         machine.wandb,
@@ -81,7 +77,7 @@ def start_wandb(run: Run):
         project=machine.wandb_project,
         group=machine.wandb_group or f"{cfg.dataset.name}-{cfg.network.name}",
         job_type="train",
-        tags=[cfg.dataset.name, cfg.network.name, cfg.method.name],
+        tags=[cfg.dataset.name, cfg.network.name, cfg.method.name, *short, *(machine.wandb_tags or [])],
         name=run.id,
         id=run.id,
         reinit="finish_previous",  # The runs of a sweep share a process.

@@ -50,10 +50,10 @@ def final_result(
     write_atomic(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
     if (q_logits := method.q_logits()) is not None:
         _save_q(run, q_logits, classes)
-        logger.image("q", run.folder / "q.png")
         measured |= matrix_measures(q_logits, confusion)
     parameters = sum(p.numel() for module in (net, method) for p in module.parameters() if p.requires_grad)
     result = _compose_result(run.cfg, run.id, logger.rows, measured, parameters, provenance)
+    logger.files()
     logger.summary(result)
     return result
 

@@ -83,6 +83,7 @@ REFUSED = {
     "machine.compile=perhaps": "auto, true or false",
     "machine.graph=1": "auto, true or false",
     "machine.wandb=on": "one of offline, online, disabled",
+    "machine.wandb_tags=mine": "a list of texts",
     "dataset.padding_mode=edge": "one of zeros, reflect",
     "dataset=fashionmnist dataset.geometry=both": "one of matched, paper",
     "dataset.mean=[1,2]": "one number per channel",

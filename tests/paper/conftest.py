@@ -1,4 +1,7 @@
-"""Fixtures for the tests of claims: runs that no training has produced."""
+"""Fixtures for the tests of claims, runs that no training has produced, and a stand-in for the package wandb."""
+
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,3 +36,14 @@ def finish(tmp_path):
 def diverge(tmp_path):
     """Write the file of a diverged run: diverge(overrides)."""
     return lambda overrides: write_failed(run_in(tmp_path, overrides))
+
+
+@pytest.fixture
+def fake_wandb(wandb_home, monkeypatch):
+    """A stand-in for the package wandb, which would need the service: fake_wandb(init=...) sets its functions."""
+
+    def install(**functions):
+        defaults = dict.fromkeys(("Settings", "setup", "teardown"), lambda *_, **__: None)
+        monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(**defaults | functions))
+
+    return install

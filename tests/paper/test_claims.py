@@ -8,7 +8,7 @@ from paths import ROOT
 
 from lls.paper.claims import judge
 from lls.paper.claims.bands import load_bands, our_top1, position
-from lls.paper.claims.render import markdown
+from lls.paper.claims.render import judged_claims, markdown
 from lls.runs.find import tracked_ids
 
 
@@ -48,7 +48,7 @@ def test_claims_md_is_up_to_date_with_the_tracked_runs(tmp_path):
         (tmp_path / "runs" / name).symlink_to(ROOT / "outputs" / "runs" / name)
     (tmp_path / "timing").symlink_to(ROOT / "outputs" / "timing")
     assert tracked_ids()
-    assert (ROOT / "outputs" / "claims.md").read_text() == markdown(tmp_path)
+    assert (ROOT / "outputs" / "claims.md").read_text() == markdown(*judged_claims(tmp_path), tmp_path)
 
 
 def test_check_fails_if_claims_md_is_stale(tmp_path, run_script):
@@ -58,7 +58,7 @@ def test_check_fails_if_claims_md_is_stale(tmp_path, run_script):
     missing, _, message = check()
     assert missing == 2
     assert "stale" in message
-    assert run_script("claims.py", "--output", tmp_path)[0] == 0
+    assert run_script("claims.py", "--output", tmp_path, "--wandb=disabled")[0] == 0
     assert check()[0] == 0
     (tmp_path / "claims.md").write_text("old")
     outdated, _, message = check()

@@ -95,7 +95,7 @@ def test_a_figure_is_drawn_as_png_and_pdf(name, runs, monkeypatch):
 
 def test_a_missing_run_is_printed_with_its_command(overrides, run_script):
     output = next(text for text in overrides if "machine.output" in text)
-    status, out, _ = run_script("figures.py", "8", "budget=0.05", "network=lenet", output)
+    status, out, _ = run_script("figures.py", "8", "budget=0.05", "network=lenet", output, "--wandb=disabled")
     assert status == 0
     assert f"not run: python train.py dataset=fashionmnist network=lenet method=ls budget=0.05 {output}" in out
     with Image.open(Path(output.partition("=")[2]) / "figures" / "8-budget-0.05.png") as image:

@@ -16,6 +16,7 @@ from lls.runs.run import Run
 
 PAPER = tuple("123456789")  # names of the paper's tables
 TABLE_KEYS = ("seeds", "columns", "rows")  # overrides of a table, not of its runs
+PARTS = ("columns=", "rows=")  # overrides that select a part of a table
 
 
 class Column(NamedTuple):
@@ -55,6 +56,7 @@ class Table(NamedTuple):
     compare: dict[str, tuple[str, ...]]  # by row, the rows it is compared with
     overrides: tuple[str, ...]  # those that the title states
     smoke: bool
+    tag: str  # of its runs in W&B: table-NAME, with the overrides that change the runs
 
 
 def load(
@@ -70,6 +72,7 @@ def load(
     """
     declared, overrides = read(name, folder), list(overrides)
     stem = file_stem(name, [text for text in overrides if not text.startswith("machine.")])
+    tag = file_stem(f"table-{name}", [text for text in overrides if not text.startswith(("machine.", *PARTS))])
     if "of" in declared:
         overrides = [*declared["overrides"], *overrides]
         declared = read(declared["of"], folder) | {k: v for k, v in declared.items() if k in ("title", "footnotes")}
@@ -83,7 +86,6 @@ def load(
 
     selected_columns = _select(columns, of_table.get("columns"), f"table {name} has no such column")
     selected_rows = _select(rows, of_table.get("rows"), f"table {name} has no such row")
-    of_runs = {"machine.wandb_group": f"table-{name}"} | of_runs
     sources = {
         key: entry["source"]
         for entry in declared.get("other_setup", [])
@@ -106,6 +108,7 @@ def load(
         _rivals(declared, selected_rows),
         tuple(text for text in overrides if not text.startswith("machine.")),
         smoke,
+        tag,
     )
 
 

@@ -95,7 +95,7 @@ def _plan_run(
     gpu_seconds = cost.seconds_of_epoch(run, cost.PAPER_FLOPS_PER_SECOND)
     return PlannedRun(
         run,
-        ["python", "train.py", *(text for text in overrides if not text.startswith("machine.wandb_group="))],
+        ["python", "train.py", *overrides],
         epochs,
         epochs_done,
         ended and not run.failed,
@@ -153,9 +153,26 @@ def totals(planned: Sequence[PlannedRun]) -> list[str]:
     ]
 
 
-def seconds_left(planned: Sequence[PlannedRun], launcher: str) -> float:
-    """Return the time left, one run at a time, on this machine or on a cluster's GPU. Unknown times count as 0."""
-    return sum((p.seconds if launcher == "local" else p.gpu_seconds) or 0 for p in planned)
+def outlook(planned: Sequence[PlannedRun], launcher: str) -> tuple[list[str], float]:
+    """Return lines that say what training a plan takes, and the seconds of the runs that can start, one at a time.
+
+    The lines are the totals, the missing data sets and how to get each, and what will be done; none if all is done.
+    launcher: local, for seconds on this machine; slurm, for seconds at the speed behind the paper's minutes. Runs
+    whose time is not known count as 0."""
+    from lls.launch.data import missing_data  # here: it imports torch, and a plan does not need it
+
+    left = [p for p in planned if not p.over]
+    if not left:
+        return [], 0
+    local = launcher == "local"
+    missing = missing_data([p.run for p in left]) if local else []  # jobs of SLURM may see another data folder
+    without_data = {run.folder for data in missing if data.problem for run in data.runs}
+    startable = [p for p in left if p.run.folder not in without_data]
+    seconds = sum((p.seconds if local else p.gpu_seconds) or 0 for p in startable)
+    action = f"train {format_count(len(startable), 'run')}, teachers first, and render the tables"
+    where = "on this machine" if local else "on one GPU"
+    next_line = f"next: {action}: {duration(seconds)} {where}, one run at a time"
+    return [*totals(planned), *(f"missing data: {data}" for data in missing), next_line], seconds
 
 
 def duration(seconds: float | None) -> str:

@@ -1,0 +1,30 @@
+"""The tags of runs in Weights & Biases (W&B): one for each table and figure that needs the run."""
+
+from collections.abc import Iterable, Sequence
+
+from lls.files import file_stem
+from lls.paper import figures
+from lls.paper.figures import Figure
+from lls.paper.tables.declaration import Table, runs_of
+from lls.runs.planned import distinct_runs
+from lls.runs.run import Run
+
+MAX_LENGTH = 64  # of a tag in W&B
+
+
+def add_tags(runs: Iterable[Run], tables: Sequence[Table], figure_list: Sequence[Figure] = ()) -> None:
+    """Add to `machine.wandb_tags` of each run the tags of these tables and figures, such as `table-3` and `figure-5`.
+
+    A teacher gets the tags of its students. If a run has no `machine.wandb_group`, its first tag becomes the group."""
+    needed = {table.tag: runs_of([table]) for table in tables}
+    for figure in figure_list:
+        needed[file_stem(f"figure-{figure.name}", figure.deviations)] = distinct_runs(figures.runs_of([figure]))
+    tags: dict[str, list[str]] = {}
+    for tag, needed_runs in needed.items():
+        for run in needed_runs:
+            tags.setdefault(run.id, []).append(tag if len(tag) <= MAX_LENGTH else f"{tag[: MAX_LENGTH - 3]}...")
+    for run in runs:
+        if run.id in tags:
+            machine = run.cfg.machine
+            machine.wandb_tags = list(dict.fromkeys([*(machine.wandb_tags or []), *tags[run.id]]))
+            machine.wandb_group = machine.wandb_group or tags[run.id][0]
