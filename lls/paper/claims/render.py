@@ -60,7 +60,7 @@ def markdown(output: Path) -> str:
             "",
             "These are the same comparisons on short runs (budget below 1). They decide nothing about the paper.",
             "",
-            *_claims(short, "short runs", _answer, with_runs=True),
+            *_claims(short, "short runs", answer, with_runs=True),
         ]
     return "\n".join(lines) + "\n"
 
@@ -81,6 +81,12 @@ def reason(judged: JudgedClaim) -> str:
     return f"{so_far}{judged.verdict.reason}"
 
 
+def answer(judged: JudgedClaim) -> str:
+    """Return whether the short runs of a claim agree with it, and why."""
+    words = {"reproduced": "agree", "not reproduced": "disagree"}.get(judged.verdict.label, "leave it open")
+    return f"{words}: {judged.verdict.reason}"
+
+
 def _counts(full: Sequence[JudgedClaim]) -> list[str]:
     """Return how many claims have each verdict, how many of them are preliminary, and how many are sensitive."""
     counts = ", ".join(f"{sum(judged.verdict.label == label for judged in full)} {label}" for label in LABELS)
@@ -92,11 +98,6 @@ def _counts(full: Sequence[JudgedClaim]) -> list[str]:
         "",
         f"Verdicts that change in other settings: {changes}.",
     ]
-
-
-def _answer(judged: JudgedClaim) -> str:
-    answer = {"reproduced": "agree", "not reproduced": "disagree"}.get(judged.verdict.label, "leave it open")
-    return f"{answer}: {judged.verdict.reason}"
 
 
 def _claims(
