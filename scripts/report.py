@@ -1,7 +1,7 @@
 """Write the report, one HTML page that opens from disk: python scripts/report.py [--output outputs]
 
-It shows the claims, the rendered tables, the drawn figures, the learned Q matrices and the curves of the
-finished runs."""
+It shows the claims, the rendered tables, the drawn figures, the learned Q matrices, and the curves, commands and
+commits of the ended runs."""
 
 import argparse
 from pathlib import Path

@@ -60,20 +60,28 @@ def beside_the_paper(
     lookup: returns a run's result or failure; the default returns those that git tracks. folder: of the rendered
     tables, for links. limit: the largest number of rows; a line counts all rows."""
     columns = ["table", "data set", "network", "method", "ours", "paper"]
-    cells, lines = 0, []
-    for table in _tables_of_accuracies():
-        link = f"[{table.name}]({folder}/{table.name}.md)"
-        for key, value in table_values(table, lookup).items():
-            if table.cells[key].paper is not None:
-                cells += 1
-                if value.values or value.diverged:
-                    lines.append((link, *_comparison(table.cells[key], value)))
-    counted = f"The paper's tables have {cells} accuracies. {len(lines)} of them have a full-protocol run so far."
+    cells = paper_accuracies(lookup)
+    lines = [
+        (f"[{table.name}]({folder}/{table.name}.md)", *_comparison(cell, value))
+        for table, cell, value in cells
+        if value.values or value.diverged
+    ]
+    counted = f"The paper's tables have {len(cells)} accuracies. {len(lines)} of them have a full-protocol run so far."
     if any(OTHER_SETUP in paper for *_, paper in lines[:limit]):
         counted += f" {OTHER_SETUP}: the paper took the number from another set-up; the table says from where."
     if limit is not None and len(lines) > limit:
         counted += f" Here are the first {limit}."
     return "\n".join([counted, "", *markdown_table(columns, lines[:limit])])
+
+
+def paper_accuracies(lookup: ResultLookup) -> list[tuple[Table, Cell, Value]]:
+    """Return the cells of the paper's tables in which the paper has an accuracy, each with its table and our value."""
+    return [
+        (table, table.cells[key], value)
+        for table in _tables_of_accuracies()
+        for key, value in table_values(table, lookup).items()
+        if table.cells[key].paper is not None
+    ]
 
 
 def differences(cfg: DictConfig) -> list[str]:

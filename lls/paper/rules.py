@@ -171,22 +171,19 @@ def decide(comparisons: Sequence[Comparison], *, confidence: float = CONFIDENCE,
     comparisons = [c._replace(margin=c.bound + (c.margin - c.bound) * margin_factor) for c in comparisons]
     total, tested = len(comparisons), [c for c in comparisons if c.mean is not None]
     if not tested:
-        return Verdict("not yet run", f"{total} comparison{'s' * (total > 1)} without values")
+        return Verdict("not yet run", f"no results for its {f'{total} comparisons' if total > 1 else 'comparison'}")
     if failed := _failing(comparisons, 1 - confidence):
-        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        of = f", of {total}" if total > 1 else ""
-        return Verdict("not reproduced", f"{_shown(failed[0], confidence)}{more}{of}")
-    undecided = [c for c in tested if not _holds(c, confidence)]
-    if not undecided and len(tested) == total:
-        closest = _shown(min(tested, key=lambda c: limits(c, confidence)[0] - c.margin), confidence)
-        return Verdict("reproduced", closest if total == 1 else f"all {total} hold; the closest: {closest}")
-    reasons = [f"{len(tested) - len(undecided)} of {total} hold"] if total > 1 else []
-    if undecided:
-        reasons.append(_shown(min(undecided, key=lambda c: c.distance), confidence))
-        reasons.append(_more_seeds(comparisons, confidence))
-    if missing := total - len(tested):
-        reasons.append(f"{missing} of {total} without values")
-    return Verdict("inconclusive", "; ".join(filter(None, reasons)))
+        clearest = _shown(failed[0], confidence)
+        if total > 1:
+            selected = "; the clearest" if len(failed) > 1 else ""
+            clearest = f"{_subject(len(failed), total, 'comparisons')} clearly below zero{selected}: {clearest}"
+        return Verdict("not reproduced", clearest)
+    if not all(_holds(c, confidence) for c in comparisons):
+        return Verdict("inconclusive", _open_questions(comparisons, confidence))
+    closest = _shown(min(comparisons, key=lambda c: limits(c, confidence)[0] - c.margin), confidence)
+    if total > 1:
+        closest = f"{_subject(total, total, 'comparisons')} clearly above zero; the closest: {closest}"
+    return Verdict("reproduced", closest)
 
 
 def seeds_needed(comparisons: Sequence[Comparison], confidence: float = CONFIDENCE) -> int | None:
@@ -244,6 +241,32 @@ def _p_above(comparison: Comparison) -> float:
     if not comparison.standard_error:
         return float(comparison.distance >= 0)
     return float(stdtr(comparison.dof, comparison.distance / comparison.standard_error))
+
+
+def _open_questions(comparisons: Sequence[Comparison], confidence: float) -> str:
+    """Return how many comparisons have results and are clearly above zero, the lowest other, and the seeds needed."""
+    total, tested = len(comparisons), [c for c in comparisons if c.mean is not None]
+    undecided, parts = [c for c in tested if not _holds(c, confidence)], []
+    above = len(tested) - len(undecided)
+    if len(tested) < total:
+        parts.append(f"{len(tested)} of {total} comparisons {'have' if len(tested) > 1 else 'has'} results")
+    if len(tested) > 1:
+        parts.append(f"{_subject(above, len(tested), 'comparisons' * (len(tested) == total))} clearly above zero")
+    elif total > 1:
+        parts.append(f"it is {'' if above else 'not '}clearly above zero")
+    if undecided:
+        label = "the lowest: " if len(undecided) > 1 else "not clear: " if above else ""
+        parts.append(label + _shown(min(undecided, key=lambda c: c.distance), confidence))
+        parts.append(_more_seeds(comparisons, confidence))
+    return "; ".join(filter(None, parts))
+
+
+def _subject(n: int, total: int, noun: str) -> str:
+    """Return `none of the 3 comparisons is`, `1 of 3 comparisons is` or `both comparisons are`; the noun may be ''."""
+    none, all_of_them = ("neither", "both") if total == 2 else ("none", f"all {total}")
+    if not n:
+        return f"{none} of the {total} {noun} is" if noun else f"{none} is"
+    return " ".join(filter(None, [all_of_them if n == total else f"{n} of {total}", noun, "is" if n == 1 else "are"]))
 
 
 def _shown(comparison: Comparison, confidence: float) -> str:

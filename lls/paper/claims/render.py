@@ -15,6 +15,7 @@ INTRODUCTION = """
 - [configs/claims.yaml](../configs/claims.yaml) declares each claim and the runs that decide it.
 - [docs/claims.md](../docs/claims.md) explains the rule. `python scripts/claims.py` writes this page.
 - A number in a verdict is the distance to what is claimed: above 0, the claim holds.
+- Clearly above zero: the lower limit is above 0. Clearly below: the upper limit is below 0, after Holm's correction.
 - Limits are one-sided, at 95 %. Limits over classes are those of a single seed, and do not cover other seeds.
 """
 OVER_COLUMNS = """

@@ -1,26 +1,29 @@
-"""The report: one HTML page with claims, tables, figures, learned Q matrices and the curves of all finished runs.
+"""The report: one HTML page with claims, tables, figures, learned Q matrices and the curves of all ended runs.
 
-The page opens from disk and needs neither a network nor a framework. Its template is page.html, page.css and the
-scripts; the data are embedded as JSON.
+The page opens from disk and needs neither a network nor a framework. Jinja2 fills the template page.html and escapes
+all texts. The scripts draw the curves and the matrices from data that are embedded as JSON.
 """
 
 import base64
-import html
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from lls.files import write_atomic
 from lls.paper.claims import JudgedClaim
-from lls.paper.claims.render import judged_claims, reason, short_runs_label
-from lls.paper.results import differences
+from lls.paper.claims.evidence import in_output
+from lls.paper.claims.render import LABELS, answer, judged_claims, reason, short_runs_label
+from lls.paper.report.runs import anchor, matrix_data, run_data, run_groups
+from lls.paper.report.tables import table_html
+from lls.paper.results import paper_accuracies
+from lls.paper.tables.write import result_or_failure
 from lls.runs.find import all_runs
-from lls.runs.run import Run
 
 HERE = Path(__file__).parent
-SCRIPTS = ("elements.js", "results.js", "matrices.js", "runs.js")  # in the order that they need each other
-CURVES = ("top1", "nll", "loss", "lr")
+SCRIPTS = ("elements.js", "matrices.js", "runs.js")  # in the order that they need each other
 
 
 def write(output: Path) -> Path:
@@ -32,114 +35,72 @@ def write(output: Path) -> Path:
 
 def page(output: Path) -> str:
     """Return the page as HTML, made from the runs, tables and figures under `output`."""
-    runs = [run for run in all_runs(output) if run.result is not None]
-    full, short = judged_claims(output)
-    data = {
-        "claims": [_claim(judged) for judged in full],
-        "short": [_claim(judged) for judged in short],
-        "tables": [
-            {"name": path.stem, "html": markdown_html(path.read_text())} for path in _in_order(output / "tables", "md")
-        ],
-        "figures": [_figure(path) for path in _in_order(output / "figures", "png")],
-        "matrices": [_matrix(run) for run in runs if run.has("q.safetensors")],
-        "runs": [_run(run) for run in runs],
-    }
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
-    script = "\n".join((HERE / name).read_text() for name in SCRIPTS)
-    parts = {"style": (HERE / "page.css").read_text(), "script": script, "data": text}
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], (HERE / "page.html").read_text())
+    runs = [run for run in all_runs(output) if run.ended]
+    groups, ids = run_groups(runs), {run.id for run in runs}
+    matrices = [matrix_data(run) for run in runs if run.result is not None and run.has("q.safetensors")]
+    figures = [figure for path in _in_order(output / "figures", "png") if (figure := _figure(path, ids))]
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters["anchor"] = anchor
+    return environment.get_template("page.html").render(
+        style=Markup((HERE / "page.css").read_text()),
+        script=Markup("\n".join((HERE / name).read_text() for name in SCRIPTS)),
+        tables=[(path.stem, table_html(path, ids)) for path in _in_order(output / "tables", "md")],
+        figures=[figure for figure in figures if figure["runs"]],
+        empty_figures=[figure["title"].partition(":")[0] for figure in figures if not figure["runs"]],
+        groups=groups,
+        counts={"runs": len(runs), "matrices": len(matrices), **_cells(output)},
+        data={"matrices": matrices, **run_data(groups)},
+        **_claims(output),
+    )
 
 
 def _in_order(folder: Path, suffix: str) -> list[Path]:
-    """Return the tables or figures of a folder: those of the paper first, in its order.
-
-    An image whose name does not start with a number is no figure of the paper, and is left out."""
+    """Return the tables or figures of a folder: those of the paper first, in its order."""
     numbers = {path: re.match(r"\d+(?=$|-)", path.stem) for path in folder.glob(f"*.{suffix}")}
-    paths = [path for path, number in numbers.items() if number or suffix == "md"]
-    return sorted(paths, key=lambda path: (int(numbers[path][0]) if numbers[path] else 999, path.stem))
+    return sorted(numbers, key=lambda path: (int(numbers[path][0]) if numbers[path] else 999, path.stem))
 
 
-def _claim(judged: JudgedClaim) -> dict:
-    claim = judged.claim
-    keys = {"says": claim.says, "where": claim.where, "paper": claim.paper, "ours": judged.evidence.measured}
-    keys |= {"verdict": judged.verdict.label, "why": reason(judged)}
-    return keys | {"short": claim.short and short_runs_label(claim)}
+def _cells(output: Path) -> dict[str, int]:
+    """Count the paper's accuracies, and those for which `output` has a run at the full protocol."""
+    values = [value for *_, value in paper_accuracies(lambda run: result_or_failure(in_output(output, run)))]
+    return {"cells": len(values), "cells_with_runs": sum(bool(v.values or v.diverged) for v in values)}
 
 
-def _figure(path: Path) -> dict:
+def _claims(output: Path) -> dict[str, object]:
+    full, short = judged_claims(output)
+    by_name = {judged.claim.name: judged for judged in short}
+    verdicts = {label: sum(judged.verdict.label == label for judged in full) for label in LABELS}
+    return {"claims": [_claim(judged, by_name.get(judged.claim.name)) for judged in full], "verdicts": verdicts}
+
+
+def _claim(judged: JudgedClaim, short: JudgedClaim | None) -> dict[str, object]:
+    facts = {"paper": judged.claim.paper}
+    if judged.evidence.measured:
+        facts["ours"] = judged.evidence.measured
+    if judged.verdict.label != "not yet run":
+        facts["because"] = reason(judged)
+    if short is not None:
+        facts["short runs"] = f"{answer(short)}. Measured: {short.evidence.measured} ({short_runs_label(short.claim)})"
+    return {"says": judged.claim.says, "where": judged.claim.where, "verdict": judged.verdict.label, "facts": facts}
+
+
+def _figure(path: Path, ids: Collection[str]) -> dict[str, object] | None:
+    """Return a figure's title, image and runs; None for an image that scripts/figures.py has not drawn.
+
+    A run that is not in the report has no link."""
     from PIL import Image
 
     with Image.open(path) as image:
         metadata, (width, height) = dict(image.text), image.size
+    if "Title" not in metadata:
+        return None
     return {
-        "title": metadata.get("Title", path.stem),
-        "runs": metadata.get("Description", "").split(),
+        "title": metadata["Title"].replace("\n", "; "),
+        "runs": [(id, id in ids) for id in metadata.get("Description", "").split()],
         "width": width,
         "height": height,
         "src": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
     }
-
-
-def _matrix(run: Run) -> dict:
-    """Encode softmax(Q) row by row: steps of 1/65535 as little-endian uint16, in base64."""
-    import numpy as np
-
-    from lls.qmatrix import load_q
-
-    q = load_q(run.folder / "q.safetensors")
-    steps = np.rint(q.logits.double().softmax(-1).numpy() * 65535).astype("<u2")
-    return {"id": run.id, "classes": q.classes, "values": base64.b64encode(steps.tobytes()).decode()}
-
-
-def _run(run: Run) -> dict:
-    cfg, result = run.cfg, run.result
-    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    return {
-        "id": run.id,
-        "dataset": cfg.dataset.name,
-        "network": cfg.network.name,
-        "method": " ".join([cfg.method.name, *differences(cfg)]),
-        "seed": cfg.seed,
-        "budget": cfg.budget,
-        "top1": result.get("top1"),
-        "epochs": result.get("epochs"),
-        "curves": {name: [_round(row[name]) for row in rows] for name in CURVES},
-    }
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.5g}")
-
-
-def markdown_html(text: str) -> str:
-    """Convert the Markdown of the rendered tables to HTML.
-
-    It knows headings, paragraphs, pipe tables, bold, code, links, and the tags <u>, <sub>, <sup> and <br>."""
-    blocks = re.split(r"\n{2,}", text.strip())
-    return "\n".join(_block(block.splitlines()) for block in blocks)
-
-
-def _block(lines: list[str]) -> str:
-    if heading := re.match(r"(#+) (.*)", lines[0]):
-        return f"<h3>{_inline(heading[2])}</h3>" + ("\n" + _block(lines[1:]) if lines[1:] else "")
-    if not lines[0].startswith("|"):
-        return f"<p>{_inline(' '.join(lines))}</p>"
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    head, *body = [row for row in rows if not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
-    return f'<div class="wide"><table><thead>{_row(head, "th")}</thead><tbody>{_rows(body)}</tbody></table></div>'
-
-
-def _rows(rows: Iterable[list[str]]) -> str:
-    return "".join(_row(row, "td") for row in rows)
-
-
-def _row(cells: list[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{_inline(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _inline(text: str) -> str:
-    safe = html.escape(text.replace("\\|", "|"), quote=False)
-    safe = re.sub(r"&lt;(/?(?:u|sub|sup|br))&gt;", r"<\1>", safe)
-    safe = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", safe)
-    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
-    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", safe)  # links point into the repository, not this page

@@ -2,12 +2,11 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
-/** An element with attributes (text, html and class names among them) and children. */
+/** An element with attributes, `text` among them, and children. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "text") element.textContent = value;
-    else if (name === "html") element.innerHTML = value; // only of our tables, which were escaped when they were rendered
     else element.setAttribute(name, value);
   }
   element.append(...children);

@@ -66,11 +66,6 @@ function chooseRow(row, column = -1) {
 }
 
 function showMatrices() {
-  if (!data.matrices.length) {
-    byId("matrices").append(make("p", { class: "note", text: "No finished run has learned a Q yet." }));
-    byId("matrices").querySelectorAll(".controls, .explorer").forEach((element) => element.remove());
-    return;
-  }
   const select = byId("q-run"), canvas = byId("q-canvas");
   select.replaceChildren(...data.matrices.map(({ id }, index) => make("option", { value: index, text: id })));
   select.addEventListener("change", () => chooseRun(+select.value));

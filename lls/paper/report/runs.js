@@ -1,14 +1,13 @@
-// The curves of all finished runs.
+// The curves and the list of all runs.
 
 const METRICS = { top1: "top-1 on the test images (%)", nll: "NLL on the test images", loss: "training loss", lr: "learning rate" };
 const LIGHT = ["#332288", "#1f9ac0", "#117733", "#999933", "#cc6677", "#882255", "#44aa99", "#aa4499", "#b8860b", "#555555"];
 const DARK = ["#9d8cff", "#88ccee", "#4fc37a", "#d4d46a", "#ff8fa0", "#e06aa0", "#6fdccb", "#dd88dd", "#ffc94d", "#bbbbbb"];
 const DASHES = ["", "6 3", "2 2", "8 3 2 3"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const methods = [...new Set(data.runs.map((run) => run.method))].sort();
-const hidden = new Set();
-const lineStyle = (method) => {
-  const index = methods.indexOf(method), colours = dark.matches ? DARK : LIGHT;
+const hidden = new Set(); // numbers of groups
+const lineStyle = (index) => {
+  const colours = dark.matches ? DARK : LIGHT;
   return { stroke: colours[index % 10], "stroke-dasharray": DASHES[Math.floor(index / 10) % 4] };
 };
 let plotted = [];
@@ -32,16 +31,17 @@ function withoutOutliers(runs, metric) {
 
 function matchingRuns() {
   const words = byId("c-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = (run) => `${run.id} ${run.method} s${run.seed} budget ${run.budget}`.toLowerCase();
+  const text = (run) => `${run.id} ${data.groups[run.group].name} s${run.seed}`.toLowerCase();
   return data.runs.filter((run) => words.every((word) => text(run).includes(word)));
 }
 
 function drawRuns() {
   const svg = byId("c-chart"), metric = byId("c-metric").value, matching = matchingRuns();
-  const runs = matching.filter((run) => !hidden.has(run.method));
+  const groups = [...new Set(matching.map((run) => run.group))];
+  const runs = matching.filter((run) => !hidden.has(run.group) && run.curves[metric]);
   byId("c-count").textContent = `${runs.length} of ${data.runs.length} runs`;
-  drawLegend(matching);
-  drawTable(runs);
+  drawLegend(groups);
+  filterList(new Set(matching.map((run) => `run-${run.id}`)));
   const { width, height } = svg.getBoundingClientRect();
   const left = 52, right = 12, top = 10, bottom = 34;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -50,7 +50,7 @@ function drawRuns() {
   byId("c-tip").hidden = true;
   plotted = [];
   if (!runs.length) return svg.append(makeSvg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "no run matches"));
-  const inside = withoutOutliers(runs, metric), epochs = Math.max(...runs.map((run) => run.epochs));
+  const inside = withoutOutliers(runs, metric), epochs = Math.max(...runs.map((run) => run.curves[metric].length));
   if (inside.length < runs.length) byId("c-count").textContent += `, ${runs.length - inside.length} of them off the scale`;
   let low = Infinity, high = -Infinity;
   for (const run of inside) for (const value of run.curves[metric]) { low = Math.min(low, value); high = Math.max(high, value); }
@@ -69,32 +69,49 @@ function drawRuns() {
   svg.append(clip, lines);
   for (const run of runs) {
     const points = run.curves[metric].map((value, i) => [x(i + 1), y(value)]);
-    const path = makeSvg("path", { d: "M" + points.map((point) => point.map((p) => p.toFixed(1)).join(" ")).join("L"), ...lineStyle(run.method) });
+    const path = makeSvg("path", { d: "M" + points.map((point) => point.map((p) => p.toFixed(1)).join(" ")).join("L"), ...lineStyle(groups.indexOf(run.group)) });
     lines.append(path);
     plotted.push({ run, path, points });
   }
 }
 
-function drawLegend(matching) {
-  byId("c-legend").replaceChildren(...methods.filter((method) => matching.some((run) => run.method === method)).map((method) => {
+/** A label for each group: the facts that differ among the groups. */
+function labels(groups) {
+  const facts = groups.map((group) => data.groups[group].facts);
+  const differs = (key) => new Set(facts.map((texts) => texts[key])).size > 1;
+  return facts.map((texts) => Object.keys(texts).filter(differs).map((key) => texts[key]).join(", ") || texts.method);
+}
+
+function drawLegend(groups) {
+  const texts = labels(groups);
+  byId("c-legend").replaceChildren(...groups.map((group, index) => {
     const line = makeSvg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" });
-    line.append(makeSvg("line", { x1: 0, x2: 26, y1: 5, y2: 5, "stroke-width": 2.5, ...lineStyle(method) }));
-    const button = make("button", { type: "button", "aria-pressed": !hidden.has(method) }, line, method);
+    line.append(makeSvg("line", { x1: 0, x2: 26, y1: 5, y2: 5, "stroke-width": 2.5, ...lineStyle(index) }));
+    const button = make("button", { type: "button", "aria-pressed": !hidden.has(group) }, line, texts[index]);
     button.addEventListener("click", () => {
-      if (!hidden.delete(method)) hidden.add(method);
+      if (!hidden.delete(group)) hidden.add(group);
       drawRuns();
-      [...byId("c-legend").children].find((other) => other.textContent === method)?.focus();
+      byId("c-legend").children[index].focus();
     });
     return button;
   }));
 }
 
-function drawTable(runs) {
-  const head = ["data set", "network", "method", "seed", "budget", "epochs", "top-1 (%)"];
-  const cells = (run) => [run.dataset, run.network, run.method, run.seed, run.budget, run.epochs ?? "not recorded", run.top1?.toFixed(2) ?? "not recorded"];
-  const row = (tag, values) => make("tr", {}, ...values.map((text) => make(tag, { text })));
-  byId("c-table").replaceChildren(
-    make("thead", {}, row("th", head)), make("tbody", {}, ...runs.map((run) => row("td", cells(run)))));
+function filterList(ids) {
+  for (const body of byId("c-table").tBodies) {
+    const rows = [...body.rows].filter((row) => row.id);
+    for (const row of rows) row.hidden = !ids.has(row.id);
+    body.hidden = rows.every((row) => row.hidden);
+  }
+}
+
+/** Show the run that the address names, if the filter hides it. */
+function showTarget() {
+  const row = byId(decodeURIComponent(location.hash.slice(1)));
+  if (!row?.hidden) return;
+  byId("c-filter").value = "";
+  drawRuns();
+  row.scrollIntoView();
 }
 
 function pick(event) {
@@ -111,8 +128,8 @@ function pick(event) {
   if (!best) return;
   const { run } = best.line, metric = byId("c-metric").value;
   tip.replaceChildren(
-    make("strong", { text: `${run.method}, seed ${run.seed}` }), make("br"),
-    `${run.dataset} / ${run.network}, budget ${run.budget}`, make("br"), `epoch ${best.i + 1}: ${run.curves[metric][best.i]}`);
+    make("strong", { text: `${data.groups[run.group].name}, seed ${run.seed}` }), make("br"),
+    `epoch ${best.i + 1}: ${run.curves[metric][best.i]}`);
   const side = best.x > box.width / 2 ? best.x - tip.offsetWidth - 14 : best.x + 14;
   Object.assign(tip.style, { left: `${Math.max(0, side)}px`, top: `${Math.min(best.y, box.height - tip.offsetHeight - 6)}px` });
 }
@@ -130,5 +147,6 @@ function showRuns() {
   byId("c-chart").addEventListener("pointerdown", pick);
   byId("c-chart").addEventListener("pointerleave", unpick);
   dark.addEventListener("change", drawRuns);
+  addEventListener("hashchange", showTarget);
   new ResizeObserver(drawRuns).observe(byId("c-chart"));
 }
