@@ -1,6 +1,6 @@
 """The yaml files that declare tables, configs/table/NAME.yaml: rows x columns of overrides, with the paper's numbers.
 
-    title: CIFAR-100 and Tiny-ImageNet
+    title: classification from scratch  # names no column and no row, since overrides can leave them out
     metric: top1                        # a key of METRICS in metrics.py; a column may have its own
     seeds: [0]                          # a column may have its own
     columns:
@@ -93,7 +93,8 @@ def _check_values(place: str, declared: dict) -> None:
         if not isinstance(row.get("paper", []), list):
             raise UserError(f"{place}: row {row['name']}: paper: must be a list with a text for each column")
         if "paper" in row and len(row["paper"]) != len(names["columns"]):
-            numbers = f"{len(row['paper'])} numbers of the paper for {len(names['columns'])} columns"
+            given, columns = len(row["paper"]), len(names["columns"])
+            numbers = f"{given} number{'s' * (given != 1)} of the paper for {columns} column{'s' * (columns != 1)}"
             raise UserError(f"{place}: row {row['name']} has {numbers}; write - where the paper has none")
         if row.get("separate_spread", "false") not in ("true", "false"):
             raise UserError(f"{place}: row {row['name']}: separate_spread: must be true or false")
