@@ -12,8 +12,9 @@ from lls.errors import UserError
 from lls.paper.markdown import markdown_table
 from lls.paper.tables import Cell, Table, load
 from lls.paper.tables.declaration import PAPER
-from lls.paper.tables.grid import OTHER_SETUP, format_cell, format_paper
+from lls.paper.tables.grid import format_cell, format_paper
 from lls.paper.tables.metrics import METRICS
+from lls.paper.tables.notes import OTHER_SETUP
 from lls.paper.tables.values import ResultLookup, Value, table_values
 from lls.paper.tables.write import tracked_result_or_failure
 from lls.runs.run import Run

@@ -64,11 +64,11 @@ def column_of_csv(text, column):
 )
 def test_the_spread_is_pooled_over_cells_of_the_same_data_and_network(rendered, paper, mark, tex, word, count):
     text = rendered(paper=paper)
-    assert f" (1/3)** / {mark} {paper:.2f} |" in text.md
-    assert f" (1/3)}} / {tex} {paper:.2f} &" in text.tex
+    assert f" (1/3) / {mark} {paper:.2f} |" in text.md
+    assert rf" & \footnotesize {tex} {paper:.2f} &" in text.tex
     assert column_of_csv(text, "paper_inside") == {("1-Hot", "A"): "yes", ("LLS", "A"): word}  # B: one seed, no spread
-    assert f"{SENTENCE}{count} of 2 cells\n" in text.md
-    assert f"{SENTENCE}{count} of 2 cells\n" in text.tex
+    assert f"{SENTENCE}{count} of 2 cells · " in text.md
+    assert rf"our 95 \% prediction interval in {count} of 2 cells." in text.tex
     assert "≈ or ≠: the paper's number is inside or outside our 95 % prediction interval" in text.md
 
 
@@ -108,8 +108,8 @@ def test_marks_need_the_papers_set_up_and_a_spread(rendered, keys, marks):
 
 def test_numbers_of_another_set_up_have_a_dagger_and_no_interval(rendered):
     text = rendered(more=OTHER)
-    assert "93.00 (1/3)** / 93.00† |" in text.md
-    assert r"93.00 (1/3)} / 93.00\dag{} &" in text.tex
+    assert "93.00 (1/3) / 93.00† |" in text.md
+    assert r" & \footnotesize 93.00\dag{} &" in text.tex
     assert "† From another set-up (1-Hot, LLS; A): an earlier paper_1." in text.md  # the paper has no number for LS
     assert r"\dag{} From another set-up (1-Hot, LLS; A): an earlier paper\_1." in text.tex
     assert column_of_csv(text, "paper_setup") == {("1-Hot", "A"): "other", ("LLS", "A"): "other"}

@@ -105,8 +105,8 @@ rows:
     ("overrides", "seeds", "words"),
     [
         ([], {"A": (0, 1), "B": (3,)}, "seeds 0, 1 (B: 3)"),
-        (["seeds=4"], {"A": (4,), "B": (4,)}, "seeds 4 ·"),
-        (["columns=B"], {"B": (3,)}, "seeds 3 ·"),
+        (["seeds=4"], {"A": (4,), "B": (4,)}, "seed 4 ·"),
+        (["columns=B"], {"B": (3,)}, "seed 3 ·"),
     ],
 )
 def test_a_column_may_have_its_own_seeds(overrides, seeds, words, tmp_path):
@@ -131,6 +131,31 @@ def test_overrides_of_a_table_win_and_name_its_files():
     assert {(r.cfg.network.name, r.cfg.budget) for r in runs_of([table])} == {("lenet", 0.05)}
     assert table.name == "3-columns-FMNIST-seeds-4-5-network-lenet-budget-0.05"
     assert title(table).startswith("Table 3 with columns=FMNIST, seeds=4,5, network=lenet, budget=0.05: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "hidden"),
+    [
+        ("3", "columns=FMNIST", ["SVHN", "CIFAR", "Animals", "ImageNet", "no spread"]),
+        ("5", "columns=CUB", ["CIFAR", "ImageNet", "Flowers", "80.71", "64.58"]),
+        ("5", "rows=1-Hot", ["LLS", "Q alone"]),
+        ("8", "rows=Mx", ["Cutout", "CutMix", "RandAugment"]),
+    ],
+)
+def test_title_and_notes_are_about_the_columns_and_rows_that_are_shown(name, part, hidden):
+    text = render(load(name, [part]), lambda run: None)
+    assert not [word for word in hidden if word in text.md + text.tex]
+
+
+def test_footnotes_with_the_same_text_share_a_number():
+    text = render(load("8", ["rows=RA,Mx"]), lambda run: None).md
+    assert re.findall(r"\| (.*?)<sup>(\d)</sup> \|", text) == [
+        ("Mx", "1"),
+        ("Mx + LLS", "1"),
+        ("RA", "2"),
+        ("RA + LLS", "2"),
+    ]
+    assert re.findall(r"^<sup>(\d)</sup> (\w+)", text, re.M) == [("1", "Mixup"), ("2", "RandAugment")]
 
 
 def test_another_data_set_is_named_and_has_no_number_of_the_paper_beside_it():
@@ -163,7 +188,7 @@ def test_another_data_set_is_named_and_has_no_number_of_the_paper_beside_it():
         (TWO_COLUMNS.replace("name: LS", "name: [LS]"), "rows: name: must be a text"),
         (TWO_COLUMNS.replace("{method: ls}", "{method: ls}, paper: [abc, 1]"), "paper: must be a list of numbers"),
         (TWO_COLUMNS.replace("{method: ls}", "{method: ls}, paper: 81.5"), "paper: must be a list of numbers"),
-        (TWO_COLUMNS.replace("{method: ls}", "{method: ls}, paper: [81.5]"), "1 numbers of the paper for 2 columns"),
+        (TWO_COLUMNS.replace("{method: ls}", "{method: ls}, paper: [81.5]"), "1 number of the paper for 2 columns"),
         (TWO_COLUMNS.partition("rows:")[0] + "rows: []\n", "has no rows"),
         (TWO_COLUMNS.replace("title: x", "title: {x: 1}"), "title: must be a text"),
         (TWO_COLUMNS + "compare: {LLS: LS}\n", "compare: must be a row and a list of its rivals"),
@@ -171,6 +196,10 @@ def test_another_data_set_is_named_and_has_no_number_of_the_paper_beside_it():
         (TWO_COLUMNS + "other_setup: [{rows: LLS, columns: [A], source: s}]\n", "rows: must be a list of texts"),
         (TWO_COLUMNS + "compare: {LLS: [1-Hod]}\n", "compare: rows: no such name: "),
         (TWO_COLUMNS + "footnotes: [{column: C, text: t}]\n", "footnotes: columns: no such name: C"),
+        (
+            TWO_COLUMNS.replace("separate_spread: true", "paper: [9.0]"),
+            "row LLS has 1 number of the paper for 2 columns; write - where the paper has none",
+        ),
         (TWO_COLUMNS + "footnotes: text\n", "footnotes: must be a list of entries"),
         ("title: [", "while parsing"),
         ("- a list\n", "must have the keys columns, metric, rows, seeds, title"),

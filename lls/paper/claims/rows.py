@@ -6,6 +6,7 @@ from statistics import fmean
 from lls.paper.claims.evidence import Column, Evidence, Measure, Overrides, Results, top1
 from lls.paper.rules import Comparison, over_columns
 from lls.runs.schema import Result
+from lls.runs.summary import format_count
 
 
 def _gap(first: str, second: str) -> Measure:
@@ -163,5 +164,5 @@ def _summary(comparisons: list[Comparison]) -> str:
 def _diverged(columns: list[Column], rows: Iterable[str], *, counted: bool = True) -> str:
     """Return which rows have diverged runs, and whether these count as chance; '' if none."""
     counts = {row: sum(c.cells[row].diverged for c in columns if row in c.cells) for row in rows}
-    texts = [f"{row} diverged in {n} run{'s' * (n > 1)}" for row, n in counts.items() if n]
+    texts = [f"{row} diverged in {format_count(n, 'run')}" for row, n in counts.items() if n]
     return f"{', '.join(texts)} ({'counted as chance' if counted else 'these cells do not count'})" if texts else ""

@@ -7,10 +7,25 @@ from typing import NamedTuple
 from lls.paper.markdown import markdown_table
 from lls.paper.tables import latex
 from lls.paper.tables.agreement import Values, paper_inside
-from lls.paper.tables.declaration import PAPER, Table, heading
-from lls.paper.tables.grid import MISSING_VALUE, NOT_RUN, general_notes, grid, numbered_notes
+from lls.paper.tables.declaration import Table
+from lls.paper.tables.grid import Grid, GridCell, difference_grid, grid
 from lls.paper.tables.metrics import METRICS
-from lls.paper.tables.values import Difference, ResultLookup, differences, table_values
+from lls.paper.tables.notes import (
+    MISSING_VALUE,
+    NOT_RUN,
+    differences_head,
+    facts,
+    general_notes,
+    label,
+    numbered_notes,
+    origin,
+    title,
+    unfinished,
+)
+from lls.paper.tables.values import ResultLookup, differences, table_values
+
+BETTER = "better than every other row, with 95 % confidence intervals of the paired differences that exclude 0"
+MEANINGS = {NOT_RUN: "not run", MISSING_VALUE: "not in the paper"}
 
 
 class Rendered(NamedTuple):
@@ -27,87 +42,42 @@ def render(table: Table, lookup: ResultLookup) -> Rendered:
     return Rendered(_markdown(table, values), _csv(table, values), _tex(table, values))
 
 
-def title(table: Table) -> str:
-    """Return a table's number, its overrides of the paper's set-up, and its title."""
-    number = table.name.partition("-")[0]
-    words = f"Table {number}" if number in PAPER else number.capitalize()
-    if table.overrides:
-        words += f" with {', '.join(table.overrides)}"
-    return f"{'SMOKE, no results: ' if table.smoke else ''}{words}: {table.title}"
-
-
-def facts(table: Table, values: Values) -> str:
-    """Return one line with metrics, budget, seeds and commits; for minutes, the device in place of the commits.
-
-    Where the paper's numbers are compared with our prediction intervals, it counts those that are inside."""
-    metrics = "; ".join(METRICS[name].words for name in dict.fromkeys(column.metric for column in table.columns))
-    runs = [run for cell in table.cells.values() for run in cell.runs]
-    budgets = ", ".join(f"{budget:g}" for budget in sorted({run.cfg.budget for run in runs}))
-    commits = ", ".join(sorted({commit for value in values.values() for commit in value.commits}))
-    origin = f"commits {commits}" if commits else "no finished runs yet"
-    if timed := [run for cell in table.cells.values() if cell.metric == "minutes" for run in cell.runs]:
-        from lls.paper.tables.timing import timed_on
-
-        devices = sorted({device for run in timed if (device := timed_on(run))})
-        origin = f"timed on {'; '.join(devices)}" if devices else "not timed yet"
-    line = [metrics, f"budget {budgets}", f"seeds {_seeds(table)}", origin]
-    if inside := [value.paper_inside for value in values.values() if value.paper_inside is not None]:
-        counted = f"{sum(inside)} of {len(inside)} cell{'s' if len(inside) > 1 else ''}"
-        line.append(f"the paper's number is inside our 95 % prediction interval in {counted}")
-    return " · ".join(line)
-
-
-def _seeds(table: Table) -> str:
-    """Return the seeds that most columns have; and, in parentheses, the columns with others."""
-    names: dict[str, list[str]] = {}
-    for column in table.columns:
-        names.setdefault(", ".join(map(str, column.seeds)), []).append(column.name)
-    usual = max(names, key=lambda seeds: len(names[seeds]))
-    others = [f"{', '.join(columns)}: {seeds}" for seeds, columns in names.items() if seeds != usual]
-    return f"{usual} ({'; '.join(others)})" if others else usual
-
-
 def _markdown(table: Table, values: Values) -> str:
-    def emphasis(text: str, rank: int | None) -> str:
-        return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank, text)
-
-    cells = grid(table, values, emphasis, lambda number: f"<sup>{number}</sup>")
-    legend = "A cell shows our mean ± sample standard deviation (runs done / runs planned)"
-    legend += ", then the paper's number." if table.rows[0].paper is not None else "."
-    legend += " The **best** and the <u>second best</u> of our means are marked."
-    lines = [f"# {title(table)}", "", facts(table, values), "", *markdown_table(cells[0], cells[1:]), ""]
-    lines += [f"{legend} {NOT_RUN}: not run. {MISSING_VALUE}: not in the paper.", ""]
-    lines += [f"<sup>{number}</sup> {note['text']}  " for number, note in numbered_notes(table)]
+    cells = grid(table, values, counted=True)
+    summary = " · ".join([*facts(table, values), *origin(table, values)])
+    lines = [f"# {title(table)}", "", summary, "", *_pipes(cells), ""]
+    lines += [_legend(cells, " (runs done / runs planned)", "then the paper's number"), ""]
+    lines += [f"<sup>{number}</sup> {text}  " for number, text, _ in numbered_notes(table)]
     lines += [f"{text}  " for text in general_notes(table, values)]
     if compared := differences(table, values):
-        lines += ["", *_markdown_differences(table, compared)]
+        lines += ["", differences_head(table, compared), ""]
+        lines += _pipes(difference_grid(table, compared, counted=True))
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_differences(table: Table, compared: list[Difference]) -> list[str]:
-    """Return a Markdown table of differences: one line per pair of rows, with a line above it that explains them."""
-    metrics = {column.name: METRICS[column.metric] for column in table.columns}
-    columns = [column.name for column in table.columns if any(d.column == column.name for d in compared)]
-    texts: dict[tuple[str, str], dict[str, str]] = {}
-    for d in compared:
-        metric = metrics[d.column]
-        text = f"{d.mean:+,.{metric.digits}f}"
-        if d.ci_halfwidth is not None:
-            low, high = (f"{d.mean + sign * d.ci_halfwidth:+,.{metric.digits}f}" for sign in (-1, 1))
-            text += f" [{low}, {high}]"
-        text = f"{text} (n={d.pairs})" if metric.of_runs else f"{text} ({d.percent:+.2f} %)"
-        texts.setdefault((d.row, d.rival), {})[d.column] = text.replace("-", "−")
-    of_runs = any(metric.of_runs for metric in metrics.values())
-    head = "Mean of the paired differences over the seeds that both rows have" if of_runs else "Difference"
-    head += "" if of_runs else ": of minutes, the mean over paired rounds of steps"
-    if all(d.ci_halfwidth is None for d in compared):
-        head += "; one seed gives no interval." if of_runs else "."
-    else:
-        head += ", with its 95 % confidence interval (Student's t); n=1 has none."
-    lines = [["", *(heading(table, column) for column in columns)]]
-    for (row, rival), by_column in texts.items():
-        lines.append([f"{row} − {rival}", *(by_column.get(column, MISSING_VALUE) for column in columns)])
-    return [head, "", *markdown_table(lines[0], lines[1:])]
+def _pipes(cells: Grid) -> list[str]:
+    head, *rows = [[_markdown_cell(cell) for cell in line] for line in cells]
+    return markdown_table(head, rows)
+
+
+def _markdown_cell(cell: GridCell) -> str:
+    ours = {1: f"**{cell.ours}**", 2: f"<u>{cell.ours}</u>"}.get(cell.rank, cell.ours)
+    paper = f" / {cell.paper}" if cell.paper else ""
+    notes = f"<sup>{', '.join(map(str, cell.notes))}</sup>" if cell.notes else ""
+    return f"{ours}{paper}{notes}"
+
+
+def _legend(cells: Grid, counts: str, paper: str) -> str:
+    """Return what a cell shows, and what the marks in it mean. counts, paper: words for these parts of a cell."""
+    shown = [cell for line in cells[1:] for cell in line[1:]]
+    ranks, texts = {cell.rank for cell in shown}, {text for cell in shown for text in (cell.ours, cell.paper)}
+    place = f", {paper}" if any(cell.paper for cell in shown) else ""
+    sentences = [f"A cell shows our mean ± sample standard deviation{counts}{place}."]
+    if 1 in ranks:
+        second = "; underlined: the same against all rows but the bold one" if 2 in ranks else ""
+        sentences.append(f"Bold: {BETTER}{second}.")
+    sentences += [f"{mark}: {meaning}." for mark, meaning in MEANINGS.items() if mark in texts]
+    return " ".join(sentences)
 
 
 def _csv(table: Table, values: Values) -> str:
@@ -132,14 +102,20 @@ def _csv(table: Table, values: Values) -> str:
 
 
 def _tex(table: Table, values: Values) -> str:
-    styles = {1: latex.BOLD, 2: latex.UNDERLINE}
-
-    def emphasis(text: str, rank: int | None) -> str:
-        return f"{styles[rank]}{text}{latex.END}" if rank else text
-
-    def superscript(number: str) -> str:
-        return f"{latex.SUPERSCRIPT}{number}{latex.END}"
-
-    cells = grid(table, values, emphasis, superscript)
-    notes = [f"{superscript(str(number))} {note['text']}" for number, note in numbered_notes(table)]
-    return latex.tabular([title(table), facts(table, values)], cells, [*notes, *general_notes(table, values)])
+    """Differences of a single seed are left out: they have no interval, and the table shows both numbers."""
+    of_runs = {column.name: METRICS[column.metric].of_runs for column in table.columns}
+    compared = [d for d in differences(table, values) if d.ci_halfwidth is not None or not of_runs[d.column]]
+    cells = grid(table, values, counted=False)
+    summary = f"{'; '.join(facts(table, values))}."
+    texts = [f"{label(table)}."] if table.overrides or table.smoke else []
+    texts += [summary[0].upper() + summary[1:], _legend(cells, "", "and below it, smaller, the paper's number")]
+    texts += [text] if (text := unfinished(table, values)) else []
+    notes = [("", text) for text in texts]
+    notes += [(str(number), text) for number, text, _ in numbered_notes(table)]
+    notes += [("", text) for text in general_notes(table, values)]
+    tabulars = [latex.Tabular(cells)]
+    if compared:
+        head = differences_head(table, compared)
+        tabulars.append(latex.Tabular(difference_grid(table, compared, counted=False), head, small=True))
+    comments = [title(table), " · ".join([*facts(table, values), *origin(table, values)])]
+    return latex.document(comments, tabulars, notes)

@@ -86,11 +86,12 @@ def _value(cell: Cell, lookup: ResultLookup) -> Value:
 def differences(table: Table, values: dict[tuple[str, str], Value]) -> list[Difference]:
     """Compare each row with its rivals, as `table.compare` declares them, where both have values of the same seed."""
     pairs = [(row, rival) for row, rivals in table.compare.items() for rival in rivals]
-    compared = [_difference(row, rival, column.name, values) for row, rival in pairs for column in table.columns]
-    return [difference for difference in compared if difference is not None]
+    compared = [difference(row, rival, column.name, values) for row, rival in pairs for column in table.columns]
+    return [d for d in compared if d is not None]
 
 
-def _difference(row: str, rival: str, column: str, values: dict[tuple[str, str], Value]) -> Difference | None:
+def difference(row: str, rival: str, column: str, values: dict[tuple[str, str], Value]) -> Difference | None:
+    """Compare two rows in one column. None if they have no common seed."""
     row_values, rival_values = values[row, column].values, values[rival, column].values
     paired = [row_values[seed] - rival_values[seed] for seed in row_values if seed in rival_values]
     if not paired:

@@ -1,6 +1,6 @@
 """The yaml files that declare tables, configs/table/NAME.yaml: rows x columns of overrides, with the paper's numbers.
 
-    title: CIFAR-100 and Tiny-ImageNet
+    title: classification from scratch  # names no column and no row, since overrides can leave them out
     metric: top1                        # a key of METRICS in metrics.py; a column may have its own
     seeds: [0]                          # a column may have its own
     columns:
@@ -34,6 +34,7 @@ from lls.config.assemble import CONFIGS
 from lls.config.compose import did_you_mean
 from lls.errors import UserError, one_line
 from lls.paper.tables.metrics import METRICS
+from lls.runs.summary import format_count
 
 FOLDER = CONFIGS / "table"
 # the keys that are required, and the others
@@ -136,7 +137,8 @@ def _check_values(place: str, declared: dict) -> None:
     names = {kind: [entry["name"] for entry in declared[kind]] for kind in ("columns", "rows")}
     for row in declared["rows"]:
         if "paper" in row and len(row["paper"]) != len(names["columns"]):
-            numbers = f"{len(row['paper'])} numbers of the paper for {len(names['columns'])} columns"
+            numbers = f"{format_count(len(row['paper']), 'number')} of the paper"
+            numbers += f" for {format_count(len(names['columns']), 'column')}"
             raise UserError(f"{place}: row {row['name']} has {numbers}; write - where the paper has none")
     for kind, known in names.items():
         if not known or len(set(known)) < len(known):
