@@ -28,6 +28,7 @@ from lls.training.evaluate import evaluate
 from lls.training.logger import RunLogger
 from lls.training.metrics import q_measures
 from lls.training.progress import Progress
+from lls.training.q_epochs import Q_EPOCHS, QRecorder
 from lls.training.result import final_result, timestamp
 from lls.training.schedule import make_schedule
 from lls.training.step import Divergence, Step, train_epoch
@@ -84,6 +85,7 @@ def train(run: Run, prepared: Prepared) -> dict:
     rows, commits, compute = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, commit()]))
     epochs_done, images_per_epoch = len(rows), len(batches) * cfg.train.batch_size
+    q_recorder = QRecorder(run.folder / Q_EPOCHS, data.classes, schedule.epochs, epochs_done)
     resumed = f", {epochs_done} of them done" if epochs_done else ""
     print(f"{run.id}: {schedule.epochs} epochs on {device}{resumed}", flush=True)
     with (
@@ -118,6 +120,7 @@ def train(run: Run, prepared: Prepared) -> dict:
                 raise _diverged(run, epoch + 1, not_finite, last_step, lr, commits)
             check_written(row, Row)
             compute = _append_epoch(compute, _compute_record(step, settings, device))
+            q_recorder.record(epoch + 1, method.q_logits())  # before the checkpoint, as QRecorder requires
             saver.save(collect_state(net, method, step.optimizer, [*logger.rows, row], data.classes, commits, compute))
             logger.log(row)
             progress.epoch(row)
