@@ -28,8 +28,9 @@ def main() -> None:
     for name in chosen:
         figure = figures.load(name, overrides, smoke=arguments.smoke)
         if arguments.train:
+            files = figures.files_of([figure])
             for panel in figure.missing.values():
-                execute(panel.run, next((file for file in figure.needs if not panel.run.has_final(file)), None))
+                execute(panel.run, next((file for file in files[panel.run.id] if not panel.run.has_final(file)), None))
         png, _ = figures.draw(figure)
         missing = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
         print(f"figure {name}: {png}{missing}")

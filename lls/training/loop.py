@@ -65,9 +65,10 @@ def prepare(run: Run) -> Prepared:
     return Prepared(device, source, net, method, build_augmentation(cfg.augment))
 
 
-def train(run: Run, prepared: Prepared) -> dict:
+def train(run: Run, prepared: Prepared, artifact: str | None = None) -> dict:
     """Train a run to its last epoch, from its checkpoint if it has one. Write its files and return its result.
 
+    artifact: a file for which a finished run is trained again. Its checkpoint gives all files but Q_EPOCHS.
     If the run has a teacher, the teacher must be finished. Raises Diverged if a loss or a measure is not finite."""
     cfg, schedule = run.cfg, make_schedule(run.cfg.train, run.cfg.budget)
     device, source, net, method, augmentation = prepared
@@ -81,6 +82,8 @@ def train(run: Run, prepared: Prepared) -> dict:
     keep_memory(device)  # Only now, so that memory needed for reading the data has gone back to the system.
     if cfg.machine.get("again", False) and run.ended:
         run.remove_outputs()  # Only now, when everything that training needs is there.
+    elif artifact == Q_EPOCHS and run.ended and not run.has(Q_EPOCHS):
+        (run.folder / "last.pt").unlink(missing_ok=True)  # Else no epoch would be trained, and no Q recorded.
     run.write_config()
     rows, commits, compute = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, commit()]))

@@ -1,5 +1,7 @@
 """q_epochs.safetensors: Q after selected epochs, also of runs that were interrupted."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from results import compose_run
@@ -17,7 +19,7 @@ def test_selected_epochs_are_evenly_spaced_from_the_first_to_the_last(epochs, cl
     selected = sorted(select_epochs(epochs, classes))
     assert len(selected) == count
     assert (selected[0], selected[-1]) == (1, epochs)
-    steps = {later - earlier for earlier, later in zip(selected[:-1], selected[1:], strict=True)}
+    steps = {later - earlier for earlier, later in pairwise(selected)}
     assert not steps or max(steps) - min(steps) <= 1
 
 

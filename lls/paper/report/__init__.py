@@ -14,6 +14,7 @@ from pathlib import Path
 from lls.files import write_atomic
 from lls.paper.claims import JudgedClaim
 from lls.paper.claims.render import judged_claims, reason, short_runs_label
+from lls.paper.figures import names as figure_names
 from lls.paper.results import differences
 from lls.runs.find import all_runs
 from lls.runs.run import Run
@@ -53,9 +54,10 @@ def page(output: Path) -> str:
 def _in_order(folder: Path, suffix: str) -> list[Path]:
     """Return the tables or figures of a folder: those of the paper first, in its order.
 
-    An image whose name does not start with a number is no figure of the paper, and is left out."""
+    An image whose name does not start with that of a declared figure is left out."""
     numbers = {path: re.match(r"\d+(?=$|-)", path.stem) for path in folder.glob(f"*.{suffix}")}
-    paths = [path for path, number in numbers.items() if number or suffix == "md"]
+    declared = re.compile(f"({'|'.join(figure_names())})($|-)")
+    paths = [path for path in numbers if suffix == "md" or declared.match(path.stem)]
     return sorted(paths, key=lambda path: (int(numbers[path][0]) if numbers[path] else 999, path.stem))
 
 
