@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from lls.paper.figures.declaration import Figure, Panel, missing_reason
 from lls.paper.figures.page import COLOURS, Drawing, empty_panel, make_figure
@@ -107,6 +108,7 @@ def _plot(axes: Axes, drawn: list[Curve]) -> bool:
     low, high = min(map(np.nanmin, plotted)), max(map(np.nanmax, plotted))
     margin = 0.05 * (high - low) or 0.5
     axes.set_ylim(low - margin, high + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.spines[["top", "right"]].set_visible(False)
     return True

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from lls.paper.figures.declaration import Figure, Panel, missing_reason
 from lls.paper.figures.page import COLOURS, Drawing, empty_panel, make_figure
@@ -52,6 +53,7 @@ def _draw_panel(axes: Axes, panel: Panel, name: str) -> None:
     for j, colour in zip(others, LINE_COLOURS, strict=False):
         axes.plot(recorded.epochs, q[:, j], color=colour, linewidth=0.9)
     axes.margins(x=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(f"epoch ($Q_{{yy}}$ from {q[0, y]:.2f} to {q[-1, y]:.2f})")
     axes.spines[["top", "right"]].set_visible(False)
     low, high = axes.get_ylim()
