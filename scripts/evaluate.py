@@ -2,7 +2,8 @@
 
 RUN is a run's folder, or the beginning of its id. The measures are printed beside the recorded ones.
 KEY is a machine.* key, or decides how test images are scaled: dataset.geometry, dataset.resize, dataset.keep_aspect.
---record adds the numbers that result.json lacks, and writes predictions.npz. Recorded numbers stay as they are.
+--record adds the numbers that result.json lacks, and writes predictions.npz, and reliability.csv if the run has none.
+Recorded numbers stay as they are.
 """
 
 import argparse
@@ -64,7 +65,8 @@ def load_network(run: Run) -> Iterator[SavedNetwork]:
 
 
 def record(run: Run) -> list[str]:
-    """Add the measures that a finished run's result.json lacks, and write predictions.npz. Returns the added keys.
+    """Add the measures that a finished run's result.json lacks, and write predictions.npz and, if
+    the run has none, reliability.csv. Returns the added keys.
 
     Raises UserError if the run is not finished, if the saved weights reach another accuracy than the recorded one, or
     if result.json lacks a key that the weights can't tell."""
@@ -72,6 +74,7 @@ def record(run: Run) -> list[str]:
     from lls.runs.schema import VERSION, Result
     from lls.runs.validation import check_written
     from lls.training.evaluate import predict
+    from lls.training.reliability import RELIABILITY, reliability, save_reliability
     from lls.training.result import measure_logits, save_predictions, timestamp
 
     result = run.result
@@ -92,6 +95,8 @@ def record(run: Run) -> list[str]:
             reason = f"{error}, and cannot be measured from the saved weights; nothing is written"
             raise UserError(f"{run.folder}/result.json: {reason}") from None
         save_predictions(run.folder / "predictions.npz", logits, y, state["classes"])
+        if not run.has(RELIABILITY):
+            save_reliability(run.folder / RELIABILITY, reliability(logits, y))
     if added:
         run.finish(completed)
     return sorted(added)

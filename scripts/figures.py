@@ -37,8 +37,9 @@ def main() -> None:
         figure = figures.load(name, overrides, smoke=arguments.smoke)
         if arguments.train:
             add_tags([panel.run for panel in figure.panels], [], [figure])
+            files = figures.files_of([figure])
             for panel in figure.missing.values():
-                execute(panel.run, next((file for file in figure.needs if not panel.run.has_final(file)), None))
+                execute(panel.run, next((file for file in files[panel.run.id] if not panel.run.has_final(file)), None))
         png, _ = figures.draw(figure)
         drawn.append((figure, png))
         missing = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""

@@ -146,7 +146,7 @@ def _figures(arguments: argparse.Namespace) -> list[figures.Figure]:
     if "figures" not in arguments.words:
         return []
     overrides = [text for text in _overrides(arguments) if text.partition("=")[0] not in TABLE_KEYS]
-    return [figures.load(name, overrides, smoke=arguments.smoke) for name in figures.names()]
+    return [figures.load(name, overrides, smoke=arguments.smoke) for name in figures.paper_names()]
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:

@@ -7,6 +7,8 @@
         failed.json      written instead of result.json if a loss or a measure is inf or nan (git)
         q.safetensors    the learned Q, if the method has one; q.png is a heatmap of it (git)
         confusion.csv    counts of test images; rows are true classes, columns predicted classes (git)
+        reliability.csv  accuracy and confidence of the test images in the bins of the ECE (git)
+        q_epochs.safetensors  Q after at most 50 of the epochs
         predictions.npz  logits (float16), labels and class names of the test images
         last.pt          checkpoint: network, method, random state, rows; the optimizer too until the run is done
 
@@ -159,12 +161,13 @@ class Run:
 
     def remove_outputs(self) -> None:
         """Remove all files that training wrote but config.yaml, so that the run starts again."""
-        outputs = ["last.pt", "metrics.jsonl", "predictions.npz", "confusion.csv", "q.safetensors", "q.png"]
+        outputs = ["last.pt", "metrics.jsonl", "predictions.npz", "confusion.csv", "reliability.csv"]
+        outputs += ["q.safetensors", "q_epochs.safetensors", "q.png", "clusters.json"]
         marks = [
             "failed.json",
             "result.json",
         ]  # removed last: if this process is killed, the next call removes the rest
-        for name in (*outputs, "clusters.json", *marks):
+        for name in (*outputs, *marks):
             (self.folder / name).unlink(missing_ok=True)
 
 

@@ -32,7 +32,7 @@ def execute(run: Run, artifact: str | None = None) -> dict:
         with run.lock.acquire(timeout=LOCK_TIMEOUT_SECONDS if artifact is None else -1):
             if not again and (result := _finished_result(run, artifact)):  # Another process finished it meanwhile.
                 return result
-            result = _train(run)
+            result = _train(run, artifact)
     except Timeout:
         raise Busy(f"{run.folder} is being trained by another process; wait for it, or stop it") from None
     print(f"done: {result_summary(result)}\n{run.folder}")
@@ -54,13 +54,13 @@ def _finished_result(run: Run, artifact: str | None) -> dict | None:
     return result
 
 
-def _train(run: Run) -> dict:
+def _train(run: Run, artifact: str | None) -> dict:
     """Train a run after its teacher. The caller holds the lock of the run."""
     try:
         prepared = prepare(run)
         if teacher := teacher_run(run):
             execute_teacher(teacher, teacher_artifact(run))
-        return train(run, prepared)
+        return train(run, prepared, artifact)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -28,6 +28,7 @@ from lls.training.evaluate import evaluate
 from lls.training.logger import RunLogger
 from lls.training.metrics import q_measures
 from lls.training.progress import Progress
+from lls.training.q_epochs import Q_EPOCHS, QRecorder
 from lls.training.result import final_result, timestamp
 from lls.training.schedule import make_schedule
 from lls.training.step import Divergence, Step, train_epoch
@@ -60,9 +61,10 @@ def prepare(run: Run) -> Prepared:
     return Prepared(device, source, net, method, build_augmentation(cfg.augment))
 
 
-def train(run: Run, prepared: Prepared) -> dict:
+def train(run: Run, prepared: Prepared, artifact: str | None = None) -> dict:
     """Train a run to its last epoch, from its checkpoint if it has one. Write its files and return its result.
 
+    artifact: a file for which a finished run is trained again. Its checkpoint gives all files but Q_EPOCHS.
     If the run has a teacher, the teacher must be finished. Raises Diverged if a loss or a measure is not finite."""
     cfg, schedule = run.cfg, make_schedule(run.cfg.train, run.cfg.budget)
     device, source, net, method, augmentation = prepared
@@ -76,10 +78,13 @@ def train(run: Run, prepared: Prepared) -> dict:
     keep_memory(device)  # Only now, so that memory needed for reading the data has gone back to the system.
     if cfg.machine.get("again", False) and run.ended:
         run.remove_outputs()  # Only now, when everything that training needs is there.
+    elif artifact == Q_EPOCHS and run.ended and not run.has(Q_EPOCHS):
+        (run.folder / "last.pt").unlink(missing_ok=True)  # Else no epoch would be trained, and no Q recorded.
     run.write_config()
     rows, commits, compute = resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, commit()]))
     epochs_done, images_per_epoch = len(rows), len(batches) * cfg.train.batch_size
+    q_recorder = QRecorder(run.folder / Q_EPOCHS, data.classes, schedule.epochs, epochs_done)
     resumed = f", {epochs_done} of them done" if epochs_done else ""
     print(f"{run.id}: {format_count(schedule.epochs, 'epoch')} on {device}{resumed}", flush=True)
     with (
@@ -114,6 +119,7 @@ def train(run: Run, prepared: Prepared) -> dict:
                 raise _diverged(run, epoch + 1, not_finite, last_step, lr, commits)
             check_written(row, Row)
             compute = _append_epoch(compute, _compute_record(step, settings, device))
+            q_recorder.record(epoch + 1, method.q_logits())  # before the checkpoint, as QRecorder requires
             saver.save(collect_state(net, method, step.optimizer, [*logger.rows, row], data.classes, commits, compute))
             logger.log(row)
             progress.epoch(row)

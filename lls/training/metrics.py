@@ -62,9 +62,8 @@ def ece(p: Tensor, y: Tensor) -> float:
 
     This is our own code because torchmetrics computes the bins in float32, and puts a confidence of exactly 1.0 into a
     sixteenth bin. Its bins also include their lower edge instead of their upper edge."""
-    confidence, correct = _top_predictions(p, y)
-    inner_edges = [m / CALIBRATION_BINS for m in range(1, CALIBRATION_BINS)]
-    bins = torch.bucketize(confidence, torch.tensor(inner_edges, dtype=torch.float64))
+    confidence, correct = top_predictions(p, y)
+    bins = equal_width_bins(confidence)
     gaps = torch.bincount(bins, weights=correct - confidence, minlength=CALIBRATION_BINS)
     return (gaps.abs().sum() / len(y)).item()
 
@@ -78,14 +77,20 @@ def adaptive_ece(p: Tensor, y: Tensor) -> float:
     Images of equal confidence have no order, but a border between bins can divide them. So each counts with the mean
     accuracy of all images of its confidence. This shares their correct predictions out evenly between the bins, and
     the result does not depend on the order of the images."""
-    confidence, correct = _top_predictions(p, y)
+    confidence, correct = top_predictions(p, y)
     _, group, sizes = confidence.unique(return_inverse=True, return_counts=True)
     accuracy = torch.bincount(group, weights=correct) / sizes
     gap = (accuracy[group] - confidence)[confidence.argsort()]
     return (sum(part.sum().abs() for part in gap.tensor_split(CALIBRATION_BINS)) / len(y)).item()
 
 
-def _top_predictions(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def equal_width_bins(confidence: Tensor) -> Tensor:
+    """Return the bin of each confidence, int64 `[N]`: m for a confidence in (m/15, (m+1)/15]. confidence: float64."""
+    inner_edges = [m / CALIBRATION_BINS for m in range(1, CALIBRATION_BINS)]
+    return torch.bucketize(confidence, torch.tensor(inner_edges, dtype=torch.float64))
+
+
+def top_predictions(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return the confidence of each image, and 1 or 0 for a correct or a wrong prediction, both float64 `[N]`.
 
     They are on the CPU, because MPS has no float64. NaN in a row of p makes its confidence NaN."""

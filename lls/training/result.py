@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its weights: the content of result.json, predictions, confusion matrix, Q."""
+"""What a finished run leaves beside its weights: result.json, predictions, reliability, confusion matrix and Q."""
 
 import csv
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from lls.runs.schema import VERSION, Result
 from lls.training.evaluate import evaluate, predict
 from lls.training.logger import RunLogger
 from lls.training.metrics import confusion_matrix, group_accuracy, matrix_measures, measures
+from lls.training.reliability import RELIABILITY, reliability, save_reliability
 
 GEOMETRIES = ("matched", "paper")  # values of dataset.geometry, which only FashionMNIST has
 
@@ -39,13 +40,14 @@ def final_result(
     precision: str,
     provenance: dict,
 ) -> Result:
-    """Measure the network after its last epoch, and save predictions, confusion matrix and Q.
+    """Measure the network after its last epoch, and save predictions, reliability diagram, confusion matrix and Q.
 
     provenance: `commit`, `images` (the fingerprint of the images) and `compute` (a list of lls.runs.schema.Compute).
     Returns the result. The caller writes result.json."""
     logits, y = predict(net, test, precision)
     measured = measure_logits(run.cfg, net, logits, y, classes, precision, test.device)
     save_predictions(run.folder / "predictions.npz", logits, y, classes)
+    save_reliability(run.folder / RELIABILITY, reliability(logits, y))
     confusion = confusion_matrix(logits, y)
     write_atomic(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
     if (q_logits := method.q_logits()) is not None:

@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+from lls.training.reliability import load_reliability
+
 
 def log_files(wandb_run, folder: Path) -> None:
     """Log q.png as an image, and confusion.csv and reliability.csv as charts. A file that the folder lacks is left out.
@@ -24,7 +26,8 @@ def _confusion(path: Path):
     """Make the chart of wandb.plot.confusion_matrix, which would count the images, from the counts."""
     import wandb
 
-    (_, *classes), *rows = _read(path)
+    with open(path, newline="", encoding="utf-8") as file:
+        (_, *classes), *rows = csv.reader(file)
     cells = [[row[0], name, int(n)] for row in rows for name, n in zip(classes, row[1:], strict=True)]
     if len(cells) > wandb.Table.MAX_ROWS:  # W&B drops the rows beyond that number
         cells = [cell for cell in cells if cell[2]]
@@ -38,13 +41,7 @@ def _reliability(path: Path):
     """Plot the accuracy of each bin that has images over its mean confidence, beside the diagonal."""
     import wandb
 
-    names, *rows = _read(path)
-    bins = [dict(zip(names, row, strict=True)) for row in rows]
-    confidence, accuracy = ([float(b[name]) for b in bins if int(b["count"])] for name in ("confidence", "accuracy"))
+    bins = [b for b in load_reliability(path) if b.count]
+    confidence, accuracy = [b.confidence for b in bins], [b.accuracy for b in bins]
     keys, title = ["accuracy", "perfect calibration"], "Reliability on the test images"
     return wandb.plot.line_series(confidence, [accuracy, confidence], keys, title, "mean confidence")
-
-
-def _read(path: Path) -> list[list[str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))

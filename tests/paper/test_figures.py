@@ -35,8 +35,8 @@ def texts(drawing):
 
 
 def test_the_figures_of_the_paper_are_declared():
-    assert figures.names() == ["3", "4", "5", "6", "7", "8", "9"]
-    declared = [figures.load(name) for name in figures.names()]
+    assert figures.paper_names() == ["3", "4", "5", "6", "7", "8", "9"]
+    declared = [figures.load(name) for name in figures.paper_names()]
     runs = figures.runs_of(declared)
     assert len({run.id for run in runs}) == len(runs) == 37
     assert Counter(run.cfg.dataset.name for run in runs)["fashionmnist"] == 4
@@ -74,7 +74,7 @@ def test_a_user_error_is_one_line(words, message, run_script):
     assert not out
 
 
-@pytest.mark.parametrize("name", figures.names())
+@pytest.mark.parametrize("name", figures.paper_names())
 def test_a_figure_is_drawn_as_png_and_pdf(name, runs, monkeypatch):
     """The first two features replace t-SNE, which would take most of the time."""
     from lls.paper.figures import clusters

@@ -34,12 +34,12 @@ server.set_forkserver_preload(["lls.training.loop", "torch._dynamo"])
 
 def outputs(run):
     """Everything that a run writes and that must not depend on interruptions."""
-    q = run.folder / "q.safetensors"
+    q_files = [run.folder / name for name in ("q.safetensors", "q_epochs.safetensors")]
     weights = torch.load(run.folder / "last.pt", weights_only=True)
     return (
         [without_times(row) for row in read_rows(run)],
         without_times(json.loads((run.folder / "result.json").read_text())),
-        q.read_bytes() if q.exists() else None,
+        [path.read_bytes() for path in q_files if path.exists()],
         {key: as_lists(value) for part in ("network", "method") for key, value in weights[part].items()},
     )
 

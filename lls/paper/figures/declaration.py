@@ -35,7 +35,7 @@ class Figure(NamedTuple):
     name: str
     title: str
     drawing: str  # the module of this package that draws it
-    needs: list[str]  # files of a run without which it cannot be drawn
+    needs: list[str]  # files of a run without which it cannot be drawn; of `A or B`, one is enough
     across: int  # panels side by side
     panels: list[Panel]
     deviations: list[str]  # the overrides that change at least one of the declared runs
@@ -47,8 +47,13 @@ class Figure(NamedTuple):
 
 
 def names() -> list[str]:
-    """Return the names of the declared figures, in the paper's order."""
-    return sorted((path.stem for path in FIGURES.glob("*.yaml")), key=lambda name: (len(name), name))
+    """Return the names of the declared figures: those of the paper in its order, then the others."""
+    return [*paper_names(), *sorted(path.stem for path in FIGURES.glob("*.yaml") if not path.stem.isdigit())]
+
+
+def paper_names() -> list[str]:
+    """Return the names of the paper's figures, which are numbers, in its order."""
+    return sorted((path.stem for path in FIGURES.glob("*.yaml") if path.stem.isdigit()), key=int)
 
 
 def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Figure:
@@ -97,7 +102,9 @@ def files_of(chosen: Iterable[Figure]) -> dict[str, set[str]]:
     files: dict[str, set[str]] = {}
     for figure in chosen:
         for panel in figure.panels:
-            files.setdefault(panel.run.id, set()).update(figure.needs)
+            alternatives = [need.split(" or ") for need in figure.needs]
+            needed = {next(filter(panel.run.has_final, names), names[0]) for names in alternatives}
+            files.setdefault(panel.run.id, set()).update(needed)
     return files
 
 
@@ -108,6 +115,6 @@ def missing_reason(run: Run, files: Sequence[str]) -> str | None:
     if run.result is None:
         done = run.epochs_done
         return f"not run ({done}/{make_schedule(run.cfg.train, run.cfg.budget).epochs} epochs)" if done else "not run"
-    if absent := [name for name in files if not run.has_final(name)]:
+    if absent := [need for need in files if not any(map(run.has_final, need.split(" or ")))]:
         return "weights not kept" if absent == ["last.pt"] else f"no {', '.join(absent)}"
     return None

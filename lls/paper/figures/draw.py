@@ -21,7 +21,7 @@ def draw(figure: Figure, *, dpi: int = DPI) -> tuple[Path, Path]:
     png, pdf = folder / f"{stem}.png", folder / f"{stem}.pdf"
     runs = " ".join(sorted({panel.run.id for panel in figure.panels} - set(figure.missing)))
     title = page.figure_title(figure)
-    metadata = {"Title": f"Figure {figure.name}: {title}"}
+    metadata = {"Title": f"Figure {figure.name}: {title}" if figure.name.isdigit() else title}
     png_metadata = metadata | {"Description": runs, "Software": None}
     pdf_metadata = metadata | {"Keywords": runs, "CreationDate": None}
     with page.style():

@@ -1,19 +1,25 @@
-"""Penultimate features of a trained network, and the distances between its classes."""
+"""What the figures need of a trained network: features, predictions, and the distances between its classes."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from lls.data.in_memory import TestBatches
 from lls.data.loaders import make_loaders
 from lls.data.sources import find_source
 from lls.device import select_device
 from lls.files import write_atomic
+from lls.networks.models import Network
 from lls.runs.run import Run
 from lls.training.build import build_network
 from lls.training.checkpoint import load
+from lls.training.evaluate import predict
 
 CLUSTERS = "clusters.json"
 
@@ -36,16 +42,35 @@ class Embedded(NamedTuple):
 
 def embed_images(run: Run, split: str) -> Embedded:
     """Compute the penultimate features of the `train` or `test` images with the weights in the run's last.pt."""
+    with _open_run(run, split) as (net, images, classes), torch.inference_mode():
+        batches = [(net.embed(x).float().cpu(), y.cpu()) for x, y in images]
+    features, y = map(torch.cat, zip(*batches, strict=True))
+    return Embedded(features.numpy(), y.numpy(), classes)
+
+
+def predict_images(run: Run, split: str) -> tuple[Tensor, Tensor]:
+    """Compute the logits `[N, K]` and labels `[N]` of the `train` or `test` images with the weights in last.pt."""
+    with _open_run(run, split) as (net, images, _):
+        return predict(net, images, run.cfg.machine.precision)
+
+
+def read_classifier(run: Run) -> tuple[np.ndarray, list[str]]:
+    """Read the weight `[K, D]` of the last layer from the run's last.pt, and the class names."""
+    state = load(run)
+    return state["network"]["classifier.weight"].float().numpy(), state["classes"]
+
+
+@contextmanager
+def _open_run(run: Run, split: str) -> Iterator[tuple[Network, TestBatches, list[str]]]:
+    """Load the network of last.pt in eval mode, and open the images of its data set, with their classes."""
     cfg = run.cfg
     device = select_device(cfg.machine.device)
     source, state = find_source(cfg.dataset, Path(cfg.machine.data)), load(run)
     net = build_network(cfg.network, len(state["classes"]), cfg.dataset.channels, cfg.dataset.size)
     net.load_state_dict(state["network"])
     net.to(device, memory_format=torch.channels_last).eval()
-    with make_loaders(cfg, source, device) as images, torch.inference_mode():
-        batches = [(net.embed(x).float().cpu(), y.cpu()) for x, y in images.eval_batches(split)]
-    features, y = map(torch.cat, zip(*batches, strict=True))
-    return Embedded(features.numpy(), y.numpy(), images.classes)
+    with make_loaders(cfg, source, device) as images:
+        yield net, images.eval_batches(split), images.classes
 
 
 def clusters(run: Run) -> Clusters:

@@ -93,8 +93,11 @@ def _figure(path: Path, ids: Collection[str]) -> dict[str, object] | None:
     A run that is not in the report has no link."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        metadata, (width, height) = dict(image.text), image.size
+    try:
+        with Image.open(path) as image:
+            metadata, (width, height) = dict(image.text), image.size
+    except OSError:  # no PNG
+        return None
     if "Title" not in metadata:
         return None
     return {
