@@ -64,9 +64,8 @@ def find_run(name: str, output: Path) -> Run:
     matches = [run for run in all_runs(output) if run.id.startswith(name)]
     exact = [run for run in matches if run.id == name]
     if len(exact or matches) != 1:
-        hint = (
-            ": " + ", ".join(run.id for run in matches[:5]) if matches else " (python scripts/runs.py lists the runs)"
-        )
+        listed = [run.id for run in matches[:5]] + ["..."] * (len(matches) > 5)
+        hint = f": {', '.join(listed)}" if matches else " (python scripts/runs.py lists the runs)"
         raise UserError(
             f"{name}: {len(matches) or 'no'} runs in {output / RUNS} have an id that begins with this{hint}"
         )
