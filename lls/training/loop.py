@@ -20,7 +20,7 @@ from lls.networks.pretrained import load_pretrained
 from lls.runs.provenance import commit
 from lls.runs.run import Run
 from lls.runs.schema import Row
-from lls.runs.summary import failure_summary
+from lls.runs.summary import failure_summary, format_epochs
 from lls.runs.validation import check_written
 from lls.training.build import build_augmentation, build_method, build_network, build_step
 from lls.training.checkpoint import Saver, collect_state, resume, save
@@ -85,7 +85,7 @@ def train(run: Run, prepared: Prepared) -> dict:
     commits = list(dict.fromkeys([*commits, commit()]))
     epochs_done, images_per_epoch = len(rows), len(batches) * cfg.train.batch_size
     resumed = f", {epochs_done} of them done" if epochs_done else ""
-    print(f"{run.id}: {schedule.epochs} epochs on {device}{resumed}", flush=True)
+    print(f"{run.id}: {format_epochs(schedule.epochs)} on {device}{resumed}", flush=True)
     with (
         data,
         RunLogger(run, rows) as logger,

@@ -98,7 +98,7 @@ def test_a_failure_stops_only_the_run_and_its_students(make_run, monkeypatch, ca
     students_student = make_run("method=kd", "seed=1", "method.teacher.method=tfkd_self")
     expected = {
         exits: (7, "the last words"),
-        killed: ("killed by SIGKILL (out of memory?)", f"{killed.id}: 1 epochs on cpu"),
+        killed: ("killed by SIGKILL (out of memory?)", f"{killed.id}: 1 epoch on cpu"),
         memory: (1, "(?i)memory"),
         diverged: (
             1,
