@@ -2,9 +2,11 @@
 
     python scripts/figures.py                               draw all figures from the finished runs
     python scripts/figures.py 4 network=lenet budget=0.05   draw Figure 4 from other runs; its title names the overrides
+    python scripts/figures.py 4 title=false                 leave the title out, for a paper with a caption
     python scripts/figures.py 8 --train                     first train the missing runs of Figure 8, one after another
 
-PNG and PDF go to <machine.output>/figures. The panel of a missing run shows why it is empty."""
+PNG and PDF go to <machine.output>/figures. The panel of a missing run shows why it is empty. An existing PNG that shows
+runs which cannot be drawn now is not replaced."""
 
 import argparse
 import shlex
@@ -30,11 +32,25 @@ def main() -> None:
         if arguments.train:
             for panel in figure.missing.values():
                 execute(panel.run, next((file for file in figure.needs if not panel.run.has_final(file)), None))
-        png, _ = figures.draw(figure)
-        missing = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
-        print(f"figure {name}: {png}{missing}")
-        for panel in figure.missing.values():
-            print(f"  {figures.missing_reason(panel.run, figure.needs)}: python train.py {shlex.join(panel.overrides)}")
+        draw(figure)
+
+
+def draw(figure: figures.Figure) -> None:
+    """Draw a figure unless its existing PNG shows more, and print its path and its missing runs."""
+    png, _ = figures.paths_of(figure)
+    reasons = {run_id: figures.missing_reason(panel.run, figure.needs) for run_id, panel in figure.missing.items()}
+    if lost := figures.lost_runs(figure):
+        reason = ", ".join(sorted({reasons[run_id] for run_id in lost}))
+        print(
+            f"figure {figure.name}: {png} is not replaced, because it shows runs that cannot be drawn now ({reason}); "
+            f"to draw it anew: {figure.command}; or remove it"
+        )
+        return
+    figures.draw(figure)
+    print(f"figure {figure.name}: {png}{f'; {len(reasons)} of its runs are missing:' if reasons else ''}")
+    for run_id, panel in figure.missing.items():
+        again = ["machine.again=true"] if panel.run.ended else []  # without it, train.py skips an ended run
+        print(f"  {reasons[run_id]}: python train.py {shlex.join([*panel.overrides, *again])}")
 
 
 if __name__ == "__main__":
