@@ -55,7 +55,7 @@ def test_figures_are_trained_by_the_same_overrides(run_script, tmp_path, monkeyp
     words = ("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2")
     status, out, _ = run_script("tables.py", *words)
     assert (status, out, started["jobs"]) == (0, "", 2)
-    assert len(started["runs"]) == 37
+    assert len(started["runs"]) == 57
     assert {(run.cfg.budget, run.folder.parents[1]) for run in started["runs"]} == {(0.05, tmp_path)}
     (lenet,) = (r for r in started["runs"] if (r.cfg.network.name, r.cfg.dataset.name, r.cfg.method.name) ==
                 ("lenet", "fashionmnist", "ls"))  # fmt: skip

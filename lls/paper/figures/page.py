@@ -9,8 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
 from lls.heatmap import FONT_SIZE, MIN_FONT_SIZE
-from lls.heatmap import colour_bar as colour_bar  # for the modules that draw
-from lls.heatmap import heatmap as heatmap
 from lls.paper.figures.declaration import Figure, missing_reason
 from lls.runs.summary import format_epochs
 
