@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -14,13 +13,16 @@ from torch import Tensor
 from lls.errors import UserError
 from lls.files import write_atomic
 
+TITLE_KEYS = {"alpha": "α", "budget": "budget"}  # keys of `about` in the title of a heatmap
+
 
 class QMatrix(NamedTuple):
     """The learned matrix Q of a run (Eqs. 4-5). The softmax of row y gives the probabilities Q_y.
 
     logits: `[K, K]`, float; rows are true classes.
     classes: the names of the K classes.
-    about: where Q comes from, under keys of your choice; a run writes dataset, network, method, its alpha, and run.
+    about: where Q comes from, under keys of your choice; a run writes dataset, network, method, its alpha, and
+        run; a short run also its budget.
     """
 
     logits: Tensor
@@ -61,32 +63,25 @@ def load_q(path: Path | str) -> QMatrix:
         return QMatrix(file.get_tensor("q_logits"), about.pop("classes"), about)
 
 
-def draw_q(path: Path, q: QMatrix) -> None:
+def draw_q(path: Path, q: QMatrix, superclasses: Sequence[str] | None = None) -> None:
     """Draw softmax(Q) as a heatmap and save it as PNG: rows are true classes y, columns are classes j (Figure 3).
 
-    Up to 12 classes, the values are printed in the cells. Class names are smaller the more classes there are."""
+    lls/heatmap.py says which colours it has, and when values and class names are left out.
+
+    superclasses: the superclass of each class. They are named if the classes are too many."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    k = len(q.classes)
-    probabilities = torch.softmax(q.logits.double(), -1).numpy()
-    side = min(4.2 + 0.12 * k, 24)
-    font = min(9.0, 72 * 0.8 * (side - 1.5) / k)
+    from lls.heatmap import MAX_NAMED_CLASSES, colour_bar, q_heatmap
+
+    side = 4.2 + 0.12 * len(q.classes) if len(q.classes) <= MAX_NAMED_CLASSES else 7.2
     figure = Figure((side + 1, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    image = axes.imshow(probabilities, cmap="cividis", vmin=0)
-    rotation = 90 if k > 12 or max(map(len, q.classes)) > 3 else 0
-    axes.set_xticks(range(k), q.classes, rotation=rotation, fontsize=font, parse_math=False)
-    axes.set_yticks(range(k), q.classes, fontsize=font, parse_math=False)
+    probabilities = torch.softmax(q.logits.double(), -1).numpy()
+    colour_bar(axes, q_heatmap(axes, probabilities, q.classes, superclasses, font_size=9), "$Q_{yj}$", font_size=8)
     axes.set_ylabel("true class y")
     axes.set_xlabel("class j")
     title = " / ".join(q.about[key] for key in ("dataset", "network", "method") if key in q.about)
-    axes.set_title(title + (f", α = {q.about['alpha']}" if "alpha" in q.about else ""))
-    if k <= 12:
-        middle = probabilities.max() / 2
-        for (row, column), value in np.ndenumerate(probabilities):
-            colour = "black" if value > middle else "white"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
-    figure.colorbar(image, label="$Q_{yj}$", shrink=0.8)
-    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))
+    axes.set_title(title + "".join(f", {name} = {q.about[key]}" for key, name in TITLE_KEYS.items() if key in q.about))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight"))

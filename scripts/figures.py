@@ -2,10 +2,11 @@
 
     python scripts/figures.py                               draw all figures from the finished runs
     python scripts/figures.py 4 network=lenet budget=0.05   draw Figure 4 from other runs; its title names the overrides
+    python scripts/figures.py 4 title=false                 leave the title out, for a paper with a caption
     python scripts/figures.py 8 --train                     first train the missing runs of Figure 8, one after another
 
 PNG and PDF go to <machine.output>/figures, and a copy of the PNG to W&B. The panel of a missing run shows why it is
-empty."""
+empty. An existing PNG that shows runs which cannot be drawn now is not replaced."""
 
 import argparse
 import shlex
@@ -40,14 +41,31 @@ def main() -> None:
             files = figures.files_of([figure])
             for panel in figure.missing.values():
                 execute(panel.run, next((file for file in files[panel.run.id] if not panel.run.has_final(file)), None))
-        png, _ = figures.draw(figure)
-        drawn.append((figure, png))
-        missing = f"; {len(figure.missing)} of its runs are missing:" if figure.missing else ""
-        print(f"figure {name}: {png}{missing}")
-        for panel in figure.missing.values():
-            print(f"  {figures.missing_reason(panel.run, figure.needs)}: python train.py {shlex.join(panel.overrides)}")
-    machine = drawn[0][0].panels[0].run.cfg.machine
+        if (png := draw(figure)) is not None:
+            drawn.append((figure, png))
+    machine = figure.panels[0].run.cfg.machine
     mirror_figures(drawn, Path(machine.output), machine.wandb_project, arguments.wandb or machine.wandb)
+
+
+def draw(figure: figures.Figure) -> Path | None:
+    """Draw a figure and print its path and its missing runs. Returns the path of the PNG.
+
+    Returns None if the existing PNG shows runs that cannot be drawn now; it is not replaced."""
+    png, _ = figures.paths_of(figure)
+    reasons = {run_id: figures.missing_reason(panel.run, figure.needs) for run_id, panel in figure.missing.items()}
+    if lost := figures.lost_runs(figure):
+        reason = ", ".join(sorted({reasons[run_id] for run_id in lost}))
+        print(
+            f"figure {figure.name}: {png} is not replaced, because it shows runs that cannot be drawn now ({reason}); "
+            f"to draw it anew: {figure.command}; or remove it"
+        )
+        return None
+    figures.draw(figure)
+    print(f"figure {figure.name}: {png}{f'; {len(reasons)} of its runs are missing:' if reasons else ''}")
+    for run_id, panel in figure.missing.items():
+        again = ["machine.again=true"] if panel.run.ended else []  # without it, train.py skips an ended run
+        print(f"  {reasons[run_id]}: python train.py {shlex.join([*panel.overrides, *again])}")
+    return png
 
 
 if __name__ == "__main__":

@@ -33,3 +33,9 @@ def superclasses(dataset: str, classes: list[str]) -> Tensor | None:
         return None
     index_of = {name: index for index, names in enumerate(CIFAR100.values()) for name in names.split()}
     return torch.tensor([index_of[name] for name in classes]) if set(classes) <= set(index_of) else None
+
+
+def superclass_names(dataset: str, classes: list[str]) -> list[str] | None:
+    """Return the name of the superclass of each class, or None for another data set than CIFAR-100."""
+    groups, names = superclasses(dataset, classes), list(CIFAR100)
+    return None if groups is None else [names[group] for group in groups.tolist()]

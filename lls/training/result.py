@@ -13,7 +13,7 @@ from lls.config.compose import with_overrides
 from lls.data.in_memory import TestBatches
 from lls.data.loaders import make_loaders
 from lls.data.sources import find_source
-from lls.data.superclasses import superclasses
+from lls.data.superclasses import superclass_names, superclasses
 from lls.device import package_versions
 from lls.files import write_atomic
 from lls.methods.base import Method
@@ -100,9 +100,10 @@ def _save_q(run: Run, q_logits: Tensor, classes: list[str]) -> None:
     about = {key: str(value) for key, value in cfg.method.items() if isinstance(value, int | float | str)}
     about["method"] = about.pop("name")
     about |= {"dataset": cfg.dataset.name, "network": cfg.network.name, "run": run.id}
+    about |= {"budget": f"{cfg.budget:g}"} if cfg.budget < 1 else {}
     q = QMatrix(q_logits.cpu(), classes, about)
     save_q(run.folder / "q.safetensors", q)
-    draw_q(run.folder / "q.png", q)
+    draw_q(run.folder / "q.png", q, superclass_names(cfg.dataset.name, classes))
 
 
 def measure_logits(

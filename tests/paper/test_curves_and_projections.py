@@ -70,9 +70,12 @@ def test_panels_without_a_run_show_the_reason(name, overrides):
 def test_the_report_shows_them_after_the_papers(overrides, tmp_path):
     for name in ("reliability", "4"):
         figures.draw(figures.load(name, overrides), dpi=30)
+    figures.draw(figures.load("4", [*overrides, "title=false"]), dpi=30)
     (tmp_path / "figures" / "q-of-a-run.png").write_bytes(b"no declared figure")
     text = page(tmp_path)
-    assert 0 < text.index("Figure 4") < text.index("Reliability diagrams")
+    section = text.partition('<section id="figures">')[2].partition("</section>")[0]
+    assert 0 < section.index("Figure 4") < section.index("Reliability diagrams")
+    assert section.count("Figure 4") == 1
 
 
 # -- reliability -------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def test_the_figures_of_the_paper_are_declared():
     assert figures.paper_names() == ["3", "4", "5", "6", "7", "8", "9"]
     declared = [figures.load(name) for name in figures.paper_names()]
     runs = figures.runs_of(declared)
-    assert len({run.id for run in runs}) == len(runs) == 37
+    assert len({run.id for run in runs}) == len(runs) == 57
     assert Counter(run.cfg.dataset.name for run in runs)["fashionmnist"] == 4
     ablation = [run for run in runs if run.cfg.dataset.name == "cifar10" and run.cfg.method.name == "lls"]
     assert {run.cfg.method.terms for run in ablation} >= {"no_fce", "no_rce", "forward_kl", "reverse_kl", "lls"}
@@ -51,8 +51,39 @@ def test_figure_4_uses_alexnet_and_figure_8_lenet():
 
 
 def test_figure_7_has_the_alphas_of_the_paper():
-    panels = figures.load("7").panels
-    assert [p.run.cfg.method.alpha for p in panels if p.row == "CUB-200"] == [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
+    panels = [panel for panel in figures.load("7").panels if panel.row == "CUB-200"]
+    alphas = [panel.run.cfg.method.alpha for panel in panels if panel.run.cfg.method.name == "lls"]
+    assert alphas == [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def test_figure_7_has_the_1_hot_and_ls_runs_of_the_tables():
+    from lls.paper import tables
+
+    table_runs = {run.id for name in "12" for cell in tables.load(name).cells.values() for run in cell.runs}
+    lines = [panel.run for panel in figures.load("7").panels if panel.run.cfg.method.name != "lls"]
+    assert {run.cfg.method.name for run in lines} == {"onehot", "ls"}
+    assert {run.id for run in lines} <= table_runs
+    assert Counter(run.cfg.dataset.name for run in lines) == {"cifar100": 6, "flowers102": 2, "cub200": 2}
+
+
+def test_figure_7_shows_the_mean_and_the_spread_of_the_seeds(overrides):
+    from lls.paper.figures import alpha
+
+    figure = figures.load("7", ["dataset=digits", *overrides])
+    for panel in figure.panels:
+        cfg = panel.run.cfg
+        top1 = {"onehot": 80.0, "ls": 81.0, "lls": 82 + cfg.method.get("alpha", 0)}[cfg.method.name] + cfg.seed
+        if not panel.run.ended and cfg.method.get("alpha") != 0.5:
+            write_result(panel.run, {"top1": top1})
+    (axes,) = alpha.draw(figure).axes
+    handles, labels = axes.get_legend_handles_labels()
+    drawn = dict(zip(labels, handles, strict=True))
+    assert set(drawn["1-hot"].get_ydata()) == {81.0}
+    assert set(drawn["LS"].get_ydata()) == {82.0}
+    line, _, (bars,) = drawn["LLS"]
+    np.testing.assert_allclose(line.get_xydata(), [[x, 83 + x] for x in (0.05, 0.1, 0.2, 0.3, 0.4)])
+    np.testing.assert_allclose([np.ptp(segment[:, 1]) for segment in bars.get_segments()], 2)  # 2 sample deviations
+    assert axes.get_xlabel() == "α (3 seeds, 3 of 24 runs missing)"
 
 
 def test_a_figure_names_exactly_the_overrides_that_change_its_runs():
@@ -90,7 +121,7 @@ def test_a_figure_is_drawn_as_png_and_pdf(name, runs, monkeypatch):
         assert drawn
         assert "dataset=digits" in image.text["Title"]
         assert np.asarray(image.convert("L")).std() > 10
-    assert len(figure.missing) == {"7": 5, "9": 8}.get(name, 0)
+    assert len(figure.missing) == {"7": 21, "9": 8}.get(name, 0)
 
 
 def test_a_missing_run_is_printed_with_its_command(overrides, run_script):
@@ -100,6 +131,75 @@ def test_a_missing_run_is_printed_with_its_command(overrides, run_script):
     assert f"not run: python train.py dataset=fashionmnist network=lenet method=ls budget=0.05 {output}" in out
     with Image.open(Path(output.partition("=")[2]) / "figures" / "8-budget-0.05.png") as image:
         assert image.text["Description"] == ""
+        assert image.width > 2 * image.height  # a small panel with the command, not a page of empty ones
+
+
+def test_a_figure_without_runs_shows_the_command_that_trains_them(overrides):
+    from lls.paper.figures import page
+
+    figure = figures.load("5", ["budget=0.1", "title=false", *overrides])
+    assert not figure.drawable
+    (panel,) = texts(page.draw_command(figure))
+    assert panel.startswith(
+        "None of the 3 runs can be drawn (not run). To train them:\npython scripts/figures.py 5 budget"
+    )
+    assert panel.endswith("--train")
+
+
+def test_figures_that_show_runs_which_are_missing_now_are_not_replaced(runs, run_script):
+    """As in a fresh clone, which has no weights."""
+    figure = figures.load("5", runs)
+    png, _ = figures.paths_of(figure)
+    Image.new("RGB", (8, 8)).save(
+        png, pnginfo=metadata(Description=" ".join(run.id for run in figures.runs_of([figure])))
+    )
+    before, weights = png.read_bytes(), figure.panels[0].run.folder / "last.pt"
+    assert figures.lost_runs(figure) == []
+    weights.rename(weights.with_suffix(".away"))
+    try:
+        assert figures.lost_runs(figure) == [figure.panels[0].run.id]
+        status, out, _ = run_script("figures.py", "5", *runs)
+    finally:
+        weights.with_suffix(".away").rename(weights)
+    assert status == 0
+    assert f"{png} is not replaced, because it shows runs that cannot be drawn now (weights not kept)" in out
+    assert figure.command in out
+    assert out.count("\n") == 1
+    assert png.read_bytes() == before
+
+
+def metadata(**texts):
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_text(key, text)
+    return info
+
+
+def test_a_finished_run_without_weights_is_printed_with_the_command_that_trains_it_again(overrides, run_script):
+    figure = figures.load("8", overrides)
+    write_result(figure.panels[0].run, {"top1": 90.0})
+    _, out, _ = run_script("figures.py", "8", *overrides)
+    assert out.count("machine.again=true") == 1
+
+
+def test_without_title_a_short_run_is_noted_in_the_corner(runs):
+    figure = figures.load("4", [*runs, "budget=0.5", "title=false"])
+    write_result(figure.panels[0].run, {"top1": 90.0, "epochs": 1})
+    png, _ = figures.paths_of(figure)
+    assert png.name.startswith("no-title-4-dataset-digits")
+
+    from lls.paper.figures import page
+
+    drawing = page.draw_command(figure)
+    page.add_title(drawing, figure)
+    assert not drawing.get_suptitle()
+    assert " ".join(drawing.get_supxlabel().split()).endswith("budget=0.5, 1 epoch")
+    page.add_title(drawing, figure._replace(with_title=True))
+    assert drawing.get_suptitle().startswith("Confusions on the test images")
+    with pytest.raises(UserError, match="title=no: must be true or false"):
+        figures.load("4", ["title=no"])
 
 
 def test_an_empty_panel_shows_the_reason(overrides):
@@ -179,18 +279,29 @@ def test_tsne_is_deterministic():
     np.testing.assert_array_equal(tsne(features), tsne(features))
 
 
-def test_colour_blind_readers_can_tell_the_colours_apart():
-    """Under deuteranopia, simulated as in Machado et al. (2009), any two of the ten colours differ by more than 1/12 of
-    the range of a channel. The markers differ too."""
+DEUTERANOPIA = [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+PROTANOPIA = [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
+
+
+@pytest.mark.parametrize("matrix", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all", "deuteranopia", "protanopia"])
+def test_colour_blind_readers_can_tell_the_colours_apart(matrix):
+    """Simulated in linear RGB as by Machado et al. (2009); a difference of 2 in CIELAB is just visible."""
     from matplotlib.colors import to_rgb
 
     from lls.paper.figures.page import COLOURS, MARKERS
 
-    deuteranopia = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
-    points = [deuteranopia @ np.array(to_rgb(colour)) for colour in COLOURS]
-    distances = [np.abs(a - b).max() for i, a in enumerate(points) for b in points[:i]]
-    assert min(distances) > 1 / 12
+    rgb = np.array([to_rgb(colour) for colour in COLOURS])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    lab = cielab((linear @ np.transpose(matrix)).clip(0, 1))
+    distances = np.linalg.norm(lab[:, None] - lab, axis=-1)[~np.eye(10, dtype=bool)]
+    assert distances.min() > 20
     assert len(set(MARKERS)) == len(COLOURS) == 10
+
+
+def cielab(linear):
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(linear @ np.transpose(to_xyz) / [0.9505, 1, 1.089]).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
 def test_loading_an_unknown_figure_lists_the_declared_ones():

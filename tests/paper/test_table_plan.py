@@ -53,7 +53,7 @@ def test_plan_shows_finished_runs_that_would_be_trained_again(run_script, tmp_pa
     (line,) = (line for line in out.splitlines() if line.startswith(run.id))
     assert line.split()[1:3] == ["no", "last.pt"]
     assert f"python train.py dataset=fashionmnist network=lenet method=ls {output}" in line
-    assert "37 runs, 0 of them teachers of others: 0 done, 0 partial, 37 to do" in out
+    assert "57 runs, 0 of them teachers of others: 0 done, 0 partial, 57 to do" in out
 
 
 def test_the_speed_is_measured_once_on_each_machine(tmp_path, monkeypatch):

@@ -56,8 +56,8 @@ def test_figures_are_trained_by_the_same_overrides(run_script, tmp_path, monkeyp
     words = ("run", "figures", "budget=0.05", "seeds=1", f"machine.output={tmp_path}", "--jobs=2", "--yes")
     status, out, _ = run_script("tables.py", *words)
     assert (status, started["jobs"]) == (0, 2)
-    assert "37 runs, 0 of them teachers" in out
-    assert len(started["runs"]) == 37
+    assert "57 runs, 0 of them teachers" in out
+    assert len(started["runs"]) == 57
     assert {(run.cfg.budget, run.folder.parents[1]) for run in started["runs"]} == {(0.05, tmp_path)}
     (lenet,) = (r for r in started["runs"] if (r.cfg.network.name, r.cfg.dataset.name, r.cfg.method.name) ==
                 ("lenet", "fashionmnist", "ls"))  # fmt: skip

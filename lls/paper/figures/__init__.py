@@ -5,6 +5,18 @@ Matplotlib and torch are imported only when a figure is drawn, so that planning 
 """
 
 from lls.paper.figures.declaration import Figure, Panel, files_of, load, missing_reason, names, paper_names, runs_of
-from lls.paper.figures.draw import draw
+from lls.paper.figures.draw import draw, lost_runs, paths_of
 
-__all__ = ["Figure", "Panel", "draw", "files_of", "load", "missing_reason", "names", "paper_names", "runs_of"]
+__all__ = [
+    "Figure",
+    "Panel",
+    "draw",
+    "files_of",
+    "load",
+    "lost_runs",
+    "missing_reason",
+    "names",
+    "paper_names",
+    "paths_of",
+    "runs_of",
+]

@@ -2,11 +2,12 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 
+from lls.heatmap import colour_bar, heatmap
 from lls.paper.figures.declaration import Figure, missing_reason
 from lls.paper.figures.features import Embedded, clusters, embed_images, read_clusters, row_normalised, variation
-from lls.paper.figures.page import COLOURS, MARKERS, Drawing, colour_bar, empty_panel, heatmap, make_figure
+from lls.paper.figures.labels import label_classes
+from lls.paper.figures.page import COLOURS, MARKERS, Drawing, empty_panel, make_figure
 from lls.runs.run import Run
 from lls.runs.summary import format_measure
 
@@ -19,7 +20,9 @@ def draw(figure: Figure) -> Drawing:
     drawing, (plots, heatmaps) = make_figure(2, figure.across, height=4.35)
     distances = [_distances(panel.run, figure.needs) for panel in figure.panels]
     off_diagonal = [matrix[~np.eye(len(matrix), dtype=bool)] for matrix, _ in filter(None, distances)]
-    largest = max((np.nanmax(values) for values in off_diagonal), default=None)
+    limits = {}
+    if off_diagonal:
+        limits = {"smallest": np.nanmin(off_diagonal), "largest": np.nanmax(off_diagonal)}
     image = None
     for index, panel in enumerate(figure.panels):
         reason = missing_reason(panel.run, figure.needs)
@@ -35,7 +38,7 @@ def draw(figure: Figure) -> Drawing:
             empty_panel(heatmaps[index], reason)
             continue
         matrix, classes = distances[index]
-        image = heatmap(heatmaps[index], matrix, classes, largest=largest, ylabels=index == 0)
+        image = heatmap(heatmaps[index], matrix, classes, **limits, plain_diagonal=True, ylabels=index == 0)
         heatmaps[index].set_title(f"CV of distances {variation(matrix):.2f}", fontsize=6.5, pad=3)
     if image is not None:
         colour_bar(heatmaps[-1], image)
@@ -68,16 +71,12 @@ def tsne(features: np.ndarray) -> np.ndarray:
 
 
 def scatter(axes: Axes, points: np.ndarray, embedded: Embedded, *, size: float = 1.5) -> None:
-    """Plot points `[N, 2]`; each class has a colour, a marker and its name at the median of its points."""
-    outline = [withStroke(linewidth=1.6, foreground="white")]
-    for label, name in enumerate(embedded.classes):
-        class_points = points[embedded.y == label]
-        style = {"color": COLOURS[label % 10], "marker": MARKERS[label % 10], "zorder": 1}
-        axes.scatter(*class_points.T, s=size, linewidths=0, rasterized=True, **style)
-        if len(embedded.classes) <= MAX_NAMED_CLASSES and len(class_points):
-            style = {"ha": "center", "va": "center", "fontsize": 5.5, "zorder": 2, "path_effects": outline}
-            axes.text(*np.median(class_points, axis=0), name.replace("_", " "), parse_math=False, **style)
+    """Plot points `[N, 2]`; each class has a colour and a marker, and its name stands beside its points."""
+    for label in range(len(embedded.classes)):
+        style = {"color": COLOURS[label % 10], "marker": MARKERS[(label + label // 10) % 10], "zorder": 1}
+        axes.scatter(*points[embedded.y == label].T, s=size, linewidths=0, rasterized=True, **style)
+    if len(embedded.classes) <= MAX_NAMED_CLASSES:
+        label_classes(axes, points, embedded.y, [name.replace("_", " ") for name in embedded.classes])
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_box_aspect(1)
-    axes.margins(0.1)

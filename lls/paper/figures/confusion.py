@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lls.heatmap import colour_bar, heatmap, q_heatmap
 from lls.paper.figures.declaration import Figure, missing_reason
-from lls.paper.figures.page import Drawing, colour_bar, empty_panel, heatmap, make_figure
+from lls.paper.figures.page import Drawing, empty_panel, make_figure
 from lls.paper.figures.qmatrices import probabilities
 from lls.runs.summary import format_measure
 
@@ -26,7 +27,7 @@ def draw(figure: Figure) -> Drawing:
     q, _ = probabilities(run)
     percentages = 100 * counts / counts.sum(1, keepdims=True)
     colour_bar(left, heatmap(left, percentages, classes, digits=0, plain_diagonal=True), "%")
-    colour_bar(right, heatmap(right, q, classes, ylabels=False), "$Q_{yj}$")
+    colour_bar(right, q_heatmap(right, q, classes, ylabels=False), "$Q_{yj}$")
     left.set_title(f"(a) confusions, top-1 {format_measure(run.result, 'top1', '.2f', ' %')}", pad=4)
     rank = run.result.get("q_confusion")
     right.set_title("(b) learned Q" + (f", rank correlation with (a) {rank:.2f}" if rank is not None else ""), pad=4)

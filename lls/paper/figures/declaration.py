@@ -3,12 +3,14 @@
 This module imports neither matplotlib nor torch, so that planning the runs of a figure stays fast.
 """
 
+import shlex
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from lls.config.assemble import CONFIGS
+from lls.config.assemble import CONFIGS, override_value
 from lls.config.compose import did_you_mean
 from lls.errors import UserError
 from lls.paper import smoke as small
@@ -39,11 +41,26 @@ class Figure(NamedTuple):
     across: int  # panels side by side
     panels: list[Panel]
     deviations: list[str]  # the overrides that change at least one of the declared runs
+    partial_needs: tuple[str, ...] = ()  # files of a run that are enough for a part of its panels
+    with_title: bool = True
+    overrides: tuple[str, ...] = ()  # as given
 
     @property
     def missing(self) -> dict[str, Panel]:
         """The panels that cannot be drawn yet, by the id of their run."""
         return {panel.run.id: panel for panel in self.panels if missing_reason(panel.run, self.needs)}
+
+    @property
+    def drawable(self) -> bool:
+        """Whether at least one panel can be drawn, or a part of one."""
+        files = [self.needs, self.partial_needs] if self.partial_needs else [self.needs]
+        return any(missing_reason(panel.run, names) is None for panel in self.panels for names in files)
+
+    @property
+    def command(self) -> str:
+        """The command that trains the missing runs and draws the figure."""
+        smoke = ["--smoke"] if "SMOKE=1" in self.deviations else []
+        return shlex.join(["python", "scripts/figures.py", self.name, *self.overrides, *smoke, "--train"])
 
 
 def names() -> list[str]:
@@ -59,17 +76,21 @@ def paper_names() -> list[str]:
 def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Figure:
     """Load a declared figure and apply `overrides` to each of its runs.
 
-    smoke: use the small form of each run (lls/paper/smoke.py).
+    overrides: those of train.py, and `title=false`, which leaves out the figure's title.
+    smoke: use the small form of each run (lls/paper/smoke.py), with the first seed only.
     Raises UserError if the figure is not declared or an override does not fit its runs."""
     if name not in names():
         raise UserError(f"figure {name}: not declared{did_you_mean(name, names())} (there are: {', '.join(names())})")
     declared = OmegaConf.to_container(OmegaConf.load(FIGURES / f"{name}.yaml"))
     columns = declared.get("columns", [{"name": "", "run": {}}])
     extra = dict(text.partition("=")[::2] for text in overrides)
+    title = extra.pop("title", "true")
+    if title not in ("true", "false"):
+        raise UserError(f"title={title}: must be true or false")
     panels, effective = [], set()
-    for row in declared["rows"]:
-        for column in columns:
-            keys = {key: str(value) for key, value in (row["run"] | column["run"]).items()}
+    for row, column in product(declared["rows"], columns):
+        for seed in _seeds(row, smoke):
+            keys = {key: override_value(value) for key, value in (row["run"] | column["run"] | seed).items()}
             panel = _panel(row, column, keys | extra, smoke)
             panels.append(panel)
             for key in extra:
@@ -79,7 +100,24 @@ def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Fi
     deviations = ["SMOKE=1"] if smoke else []
     deviations += [f"{key}={value}" for key, value in extra.items() if key in effective]
     across = declared.get("across", len(columns))
-    return Figure(name, declared["title"], declared["drawing"], declared["needs"], across, panels, deviations)
+    return Figure(
+        name,
+        declared["title"],
+        declared["drawing"],
+        declared["needs"],
+        across,
+        panels,
+        deviations,
+        tuple(declared.get("partial_needs", ())),
+        title == "true",
+        tuple(overrides),
+    )
+
+
+def _seeds(row: dict[str, Any], smoke: bool) -> list[dict[str, int]]:
+    """Return the seeds of a row's runs, as overrides; small runs have the first seed only."""
+    seeds = [{"seed": seed} for seed in row.get("seeds", ())] or [{}]
+    return seeds[:1] if smoke else seeds
 
 
 def _panel(row: dict[str, Any], column: dict[str, Any], keys: dict[str, str], smoke: bool) -> Panel:

@@ -1,18 +1,21 @@
-"""Parts that all figures share: size, fonts, colours, heatmaps, empty panels."""
+"""Parts that all figures share: size, fonts, colours, title, empty panels."""
 
-from collections.abc import Sequence
+import textwrap
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
-from matplotlib.image import AxesImage
 
-from lls.paper.figures.declaration import Figure
+from lls.heatmap import FONT_SIZE, MIN_FONT_SIZE
+from lls.paper.figures.declaration import Figure, missing_reason
+from lls.runs.summary import format_count
 
+LINE = 88  # characters that fit into the width
 WIDTH = 5.5  # inches: the text width of the paper, so that font sizes are true when a figure is included unscaled
-# Paul Tol's "muted" colours, which colour-blind readers can tell apart.
+# Paul Tol's "muted" colours with blue and black in place of rose and grey, which colour-blind readers confuse with teal
+# and wine.
 COLOURS = [
     "#332288",
     "#88CCEE",
@@ -20,21 +23,19 @@ COLOURS = [
     "#117733",
     "#999933",
     "#DDCC77",
-    "#CC6677",
+    "#3377FF",
     "#882255",
     "#AA4499",
-    "#555555",
+    "#000000",
 ]
 MARKERS = "osD^vP*X<>"
-COLOUR_MAP = "cividis"
-MAX_PRINTED_CLASSES = 12  # a larger heatmap has no room for numbers
 
 
 def style():
     """Return the context manager of matplotlib settings in which a figure is drawn and saved."""
     return rc_context(
         {
-            "font.size": 6.5,
+            "font.size": FONT_SIZE,
             "axes.titlesize": 7.5,
             "axes.linewidth": 0.5,
             "xtick.major.width": 0.5,
@@ -49,22 +50,57 @@ def style():
 
 def make_figure(rows: int, columns: int, height: float, **grid) -> tuple[Drawing, np.ndarray]:
     """Make a matplotlib figure of the paper's width and `height` inches, with rows x columns axes."""
-    drawing = Drawing((WIDTH, height), layout="constrained")
+    drawing = Drawing((WIDTH, height), layout="compressed")  # removes the space between square panels
     FigureCanvasAgg(drawing)
     return drawing, drawing.subplots(rows, columns, squeeze=False, **grid)
 
 
 def figure_title(figure: Figure) -> str:
-    """Return the figure's title. A second line says in what its runs differ from the paper's."""
+    """Return the figure's title. More lines say in what its runs differ from the paper's."""
     subjects = {f"{panel.row} / {panel.run.cfg.network.name}" for panel in figure.panels}
     title = figure.title + (f": {', '.join(subjects)}" if len(subjects) == 1 else "")
+    note = deviations_note(figure)
+    return f"{title}\n{note}" if note else title
+
+
+def deviations_note(figure: Figure) -> str:
+    """Return in what the runs of the figure differ from the paper's, in lines that fit; "" if they do not."""
     if not figure.deviations:
-        return title
+        return ""
     results = [panel.run.result or {} for panel in figure.panels]
     epochs = sorted({result["epochs"] for result in results if "epochs" in result})
-    length = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
+    length = f", {' or '.join([*map(str, epochs[:-1]), format_count(epochs[-1], 'epoch')])}" if epochs else ""
     note = "generated images and narrow networks" if "SMOKE=1" in figure.deviations else "not the paper's protocol"
-    return f"{title}\n{note}: {' '.join(figure.deviations)}{length}"
+    return textwrap.fill(f"{note}: {' '.join(figure.deviations)}{length}", LINE, break_long_words=False)
+
+
+def add_title(drawing: Drawing, figure: Figure) -> None:
+    """Write the title above the figure. A figure without title has the note of its deviations in the lower corner.
+
+    The height of the figure becomes that of its content, because square panels may need less than was planned."""
+    if not figure.with_title and (note := deviations_note(figure)):
+        drawing.supxlabel(note, fontsize=MIN_FONT_SIZE, x=0.995, ha="right", color="#666666")
+    for _ in range(2):  # the layout of square panels needs two passes
+        drawing.draw_without_rendering()
+    height = drawing.get_tightbbox().height + 0.1
+    if figure.with_title:
+        title = drawing.suptitle(figure_title(figure), fontsize=8, linespacing=1.4)
+        height += title.get_window_extent().height / drawing.dpi + 0.1
+    drawing.set_figheight(height)
+
+
+def draw_command(figure: Figure) -> Drawing:
+    """Draw a small panel with the command that trains the runs, for a figure without a run that can be drawn."""
+    drawing, ((axes,),) = make_figure(1, 1, height=1.2)
+    reasons = sorted({missing_reason(panel.run, figure.needs) for panel in figure.panels})
+    runs = len({panel.run.id for panel in figure.panels})
+    lines = [
+        f"None of the {runs} runs can be drawn ({', '.join(reasons)}). To train them:",
+        *textwrap.wrap(figure.command, LINE),
+    ]
+    empty_panel(axes, "\n".join(lines))
+    axes.set_box_aspect(None)
+    return drawing
 
 
 def empty_panel(axes: Axes, reason: str) -> None:
@@ -75,56 +111,4 @@ def empty_panel(axes: Axes, reason: str) -> None:
     axes.set_facecolor("#f4f4f4")
     for spine in axes.spines.values():
         spine.set(linestyle=(0, (4, 3)), color="#999999")
-    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color="#666666", fontsize=8)
-
-
-def heatmap(
-    axes: Axes,
-    matrix: np.ndarray,
-    names: Sequence[str],
-    *,
-    digits: int = 2,
-    largest: float | None = None,
-    plain_diagonal: bool = False,
-    xlabels: bool = True,
-    ylabels: bool = True,
-) -> AxesImage:
-    """Draw a K x K matrix with class names at its axes, and its values if K is at most MAX_PRINTED_CLASSES.
-
-    largest: the value at the end of the colour scale (default: the largest value drawn).
-    plain_diagonal: leave the diagonal without colour, where it would dwarf the other entries.
-    Returns the matplotlib image, which `colour_bar` takes."""
-    k = len(names)
-    diagonal = np.eye(k, dtype=bool)
-    coloured = np.ma.masked_where(diagonal, matrix) if plain_diagonal else matrix
-    image = axes.imshow(coloured, cmap=COLOUR_MAP, vmin=0, vmax=largest or coloured.max(), interpolation="nearest")
-    axes.set_facecolor("#e8e8e8")
-    side = axes.get_position().width * axes.figure.get_figwidth()  # inches, before labels take their share
-    labels = [str(name).replace("_", " ") for name in names]
-    text = {"fontsize": min(6.5, 0.7 * 72 * side / k), "parse_math": False}
-    rotation = 90 if k > 4 and max(map(len, labels)) > 2 else 0
-    axes.set_xticks(range(k) if xlabels else [], labels if xlabels else [], rotation=rotation, **text)
-    axes.set_yticks(range(k) if ylabels else [], labels if ylabels else [], **text)
-    axes.tick_params(length=0, pad=2)
-    if k <= MAX_PRINTED_CLASSES:
-        _print_values(axes, image, matrix, digits, min(6.5, 0.34 * 72 * side / k))
-    return image
-
-
-def colour_bar(axes: Axes, image: AxesImage, label: str = "") -> None:
-    """Add a slim colour bar beside the axes, with a label above it."""
-    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, aspect=25)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=5, length=1.5)
-    bar.ax.set_title(label, fontsize=6)
-
-
-def _print_values(axes: Axes, image: AxesImage, matrix: np.ndarray, digits: int, fontsize: float) -> None:
-    """Print each value without its leading zero, black on a light colour and white on a dark one."""
-    masked = np.ma.getmaskarray(image.get_array())
-    for (row, column), value in np.ndenumerate(matrix):
-        red, green, blue, _ = image.cmap(image.norm(value))
-        light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 or masked[row, column]
-        text = f"{value:.{digits}f}"
-        text = text[1:] if text.startswith("0.") else text
-        axes.text(column, row, text, ha="center", va="center", fontsize=fontsize, color="black" if light else "white")
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color="#555555", fontsize=7)

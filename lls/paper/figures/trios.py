@@ -41,4 +41,5 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     near = measured.distances[first, second]
     far = (measured.distances[first, third] + measured.distances[second, third]) / 2
     names = [name.replace("_", " ") for name in panel.classes]
-    axes.set_xlabel(f"{names[0]}–{names[1]} {near:.2f}, {names[2]} {far:.2f} away: {near / far:.2f}", fontsize=5.5)
+    text = f"{names[0]}–{names[1]} {near:.2f}\nto {names[2]} {far:.2f}, ratio {near / far:.2f}"
+    axes.set_xlabel(text, fontsize=5.5, parse_math=False)

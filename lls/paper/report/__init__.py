@@ -58,8 +58,11 @@ def page(output: Path) -> str:
 
 
 def _in_order(folder: Path, suffix: str) -> list[Path]:
-    """Return the tables or figures of a folder: those of the paper first, in its order."""
-    numbers = {path: re.match(r"\d+(?=$|-)", path.stem) for path in folder.glob(f"*.{suffix}")}
+    """Return the tables or figures of a folder: those of the paper first, in its order.
+
+    A figure that was drawn without its title is left out."""
+    paths = [path for path in folder.glob(f"*.{suffix}") if not path.stem.startswith("no-title-")]
+    numbers = {path: re.match(r"\d+(?=$|-)", path.stem) for path in paths}
     return sorted(numbers, key=lambda path: (int(numbers[path][0]) if numbers[path] else 999, path.stem))
 
 
