@@ -18,6 +18,7 @@ from lls.errors import UserError, one_line
 from lls.launch.queue import Failure, JobQueue, Task, last_lines, log_path
 from lls.launch.status import StatusDisplay
 from lls.runs.run import Run, serialize, teacher_run
+from lls.runs.summary import format_count
 
 LAUNCHER = CONFIGS / "hydra" / "launcher" / "submitit_slurm.yaml"
 HYDRA_KEYS = ("_target_", "submitit_folder")  # keys of LAUNCHER for Hydra alone
@@ -150,7 +151,7 @@ def _submit_array(tasks: Sequence[Task], parameters: dict, previous_arrays: set[
         jobs = [job.job_id for job in executor.submit_array([job_type(task) for task in tasks])]
     except submitit.core.utils.FailedJobError as error:
         raise UserError(f"SLURM rejects the job: {one_line(error)}") from None
-    print(f"submitted {len(jobs)} runs as job {jobs[0].partition('_')[0]}", flush=True)
+    print(f"submitted {format_count(len(jobs), 'run')} as job {jobs[0].partition('_')[0]}", flush=True)
     return jobs
 
 

@@ -175,10 +175,11 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_watches_them(run_script, ov
     assert status == 130
     (job,) = queued_jobs().keys() - before
     number = job.partition("_")[0]
-    assert output.startswith(
-        f"submitted 1 runs as job {number}\n"
+    assert (
+        f"next: train 1 run, teachers first, and render the tables: 1 s on one GPU, one run at a time\n"
+        f"submitted 1 run as job {number}\n"
         f"the jobs continue: repeat the command to watch them, or cancel them by scancel {number}\n{tmp_path}"
-    )
+    ) in output
     (rendered,) = (tmp_path / "tables").glob("3-*.md")
     assert "| LLS | · / – |" in rendered.read_text()
 
