@@ -18,15 +18,15 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="fail if claims.md is stale; write nothing")
     parser.add_argument("--missing", nargs="+", metavar="NAME", help="print the commands of claims' missing runs")
     parser.add_argument(
-        "--wandb", default="offline", choices=["offline", "online", "disabled"], help="log the verdicts to W&B"
+        "--wandb", choices=["offline", "online", "disabled"], help="log the verdicts to W&B; default: machine.wandb"
     )
-    parser.add_argument("--project", default="lls", help="W&B project (default: lls)")
+    parser.add_argument("--project", help="W&B project; default: machine.wandb_project")
     arguments = parser.parse_args()
     if arguments.missing:
         print_missing(arguments.missing, arguments.output)
         return
     from lls.paper.claims.render import judged_claims, markdown
-    from lls.paper.mirror import mirror_claims
+    from lls.paper.mirror import default_setting, mirror_claims
 
     full, short = judged_claims(arguments.output)
     text, path = markdown(full, short, arguments.output), arguments.output / "claims.md"
@@ -36,7 +36,8 @@ def main() -> None:
         return
     write_atomic(path, lambda temporary: temporary.write_text(text))
     print(path)
-    mirror_claims(full, short, arguments.output, arguments.project, arguments.wandb)
+    project = arguments.project or default_setting("wandb_project")
+    mirror_claims(full, short, arguments.output, project, arguments.wandb or default_setting("wandb"))
 
 
 def print_missing(names: list[str], output: Path) -> None:

@@ -80,26 +80,33 @@ def _confirm(arguments: argparse.Namespace, tables: list[Table], figure_list: li
     from lls.paper.tables.plan import outlook
     from lls.paper.tables.plan import plan as plan_runs
 
-    lines, seconds = outlook(plan_runs(tables, _output(arguments), figure_list), arguments.launcher)
+    local = arguments.launcher == "local"
+    lines, seconds = outlook(plan_runs(tables, _output(arguments), figure_list, local=local), local=local)
     print(*lines, sep="\n", flush=True)
     if min(seconds, arguments.time_limit or seconds) <= SECONDS_WITHOUT_QUESTION or arguments.yes:
         return
+    words = "takes more than a day, one run at a time"
     if not sys.stdin.isatty():
-        raise UserError("this takes more than a day: add --yes to start it, or name a part, such as: 3 columns=FMNIST")
-    if input("This takes more than a day. Start? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError(f"this {words}: add --yes to start it, or name a part, such as: 3 columns=FMNIST")
+    try:
+        answer = input(f"This {words}. Start? [y/N] ").strip().lower()
+    except EOFError:
+        answer = ""
+    if answer not in ("y", "yes"):
         raise UserError("not started")
 
 
 def render(arguments: argparse.Namespace) -> int:
-    from lls.paper.mirror import mirror_tables
+    from lls.paper.mirror import default_setting, mirror_tables
     from lls.paper.tables.write import write
 
     arguments.all = True  # show our number also where the paper has none
     tables = _tables(arguments, PAPER if arguments.smoke else names())
     for table in tables:
         print(", ".join(map(str, write(table, _output(arguments) / "tables"))))
-    mode = arguments.wandb or _machine(arguments, "wandb", "disabled" if arguments.smoke else "offline")
-    mirror_tables(tables, _output(arguments), _machine(arguments, "wandb_project", "lls"), mode)
+    mode = arguments.wandb or _machine(arguments, "wandb", "disabled" if arguments.smoke else default_setting("wandb"))
+    project = _machine(arguments, "wandb_project", default_setting("wandb_project"))
+    mirror_tables(tables, _output(arguments), project, mode)
     return 0
 
 

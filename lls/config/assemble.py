@@ -46,7 +46,7 @@ def _parse(text: str) -> Override:
         raise UserError(f"{text!r} cannot be read: {hint}") from None
     value = parsed.value()
     if any(map(_has_sweep, value.list if isinstance(value, ChoiceSweep) else _elements(value))):
-        raise UserError(f"{text}: a sweep cannot be inside a value; write whole values, as in key=[1],[1,2]")
+        raise UserError(f"{text}: a sweep cannot be inside a value or another sweep; write whole values: key=[1],[1,2]")
     return parsed
 
 
@@ -176,7 +176,7 @@ def override_value(value: object, *, typed: bool = True) -> str:
         return format_value(value)
     try:
         (parsed,) = parse_overrides([f"key={value}"])
-        plain = not parsed.is_sweep_override() and (not typed or parsed.value() == value)
+        plain = value != "" and not parsed.is_sweep_override() and (not typed or parsed.value() == value)
     except UserError:
         plain = False
     return value if plain else QuotedString(value, Quote.single).with_quotes()

@@ -20,6 +20,13 @@ def _null_or(*words: str) -> tuple[Callable[[object], bool], str]:
     return (lambda v: v is None or v in words), "one of " + ", ".join(words) + ", or null"
 
 
+WANDB_TAG_LENGTH = 64  # the most characters that W&B allows
+
+
+def _is_wandb_tag(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= WANDB_TAG_LENGTH
+
+
 # Key -> a test of the value, and the requirement in words.
 RANGES: dict[str, tuple[Callable[..., bool], str]] = {
     "seed": (lambda v: 0 <= v < 2**63, "0 or more, and below 2^63"),
@@ -57,8 +64,11 @@ RANGES: dict[str, tuple[Callable[..., bool], str]] = {
     "machine.workers": (lambda v: v is None or (type(v) is int and v >= 0), "0 or more, or null"),
     "machine.wandb": _one_of("offline", "online", "disabled"),
     "machine.wandb_tags": (
-        lambda v: v is None or (isinstance(v, list) and all(isinstance(tag, str) and 1 <= len(tag) <= 64 for tag in v)),
-        "a list of texts of 1 to 64 characters, or null",
+        lambda v: (
+            v is None
+            or (isinstance(v, list) and all(isinstance(tag, str) and 1 <= len(tag) <= WANDB_TAG_LENGTH for tag in v))
+        ),
+        f"a list of texts of 1 to {WANDB_TAG_LENGTH} characters, or null",
     ),
 }
 

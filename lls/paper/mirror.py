@@ -10,6 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omegaconf import OmegaConf
+
+from lls.config.assemble import CONFIGS
 from lls.errors import one_line
 from lls.paper.figures import Figure
 from lls.paper.tables.declaration import Table
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
     from lls.paper.claims import JudgedClaim
 
 NAME_LENGTH = 90  # of a name in the id of a W&B run; W&B names a W&B Table by this id, in at most 128 characters
+
+
+def default_setting(key: str) -> str:
+    """Return the value of `machine.KEY` in configs/train.yaml."""
+    return str(OmegaConf.load(CONFIGS / "train.yaml").machine[key])
 
 
 def mirror_tables(tables: Sequence[Table], output: Path, project: str, mode: str) -> None:

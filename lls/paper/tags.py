@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from lls.config.ranges import WANDB_TAG_LENGTH
 from lls.files import file_stem
 from lls.paper import figures
 from lls.paper.figures import Figure
 from lls.paper.tables.declaration import Table, runs_of
 from lls.runs.planned import distinct_runs
 from lls.runs.run import Run
-
-MAX_LENGTH = 64  # of a tag in W&B
 
 
 def add_tags(runs: Iterable[Run], tables: Sequence[Table], figure_list: Sequence[Figure] = ()) -> None:
@@ -22,7 +21,9 @@ def add_tags(runs: Iterable[Run], tables: Sequence[Table], figure_list: Sequence
     tags: dict[str, list[str]] = {}
     for tag, needed_runs in needed.items():
         for run in needed_runs:
-            tags.setdefault(run.id, []).append(tag if len(tag) <= MAX_LENGTH else f"{tag[: MAX_LENGTH - 3]}...")
+            tags.setdefault(run.id, []).append(
+                tag if len(tag) <= WANDB_TAG_LENGTH else f"{tag[: WANDB_TAG_LENGTH - 3]}..."
+            )
     for run in runs:
         if run.id in tags:
             machine = run.cfg.machine

@@ -24,7 +24,11 @@ def all_runs(output: Path) -> Iterator[Run]:
 def tracked_files(*patterns: str) -> frozenset[str]:
     """Return the tracked files that match git's patterns, relative to the repository; none outside a git checkout."""
     command = ["git", "ls-files", "--", *patterns]
-    return frozenset(subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True).stdout.splitlines())
+    try:
+        listed = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True)
+    except FileNotFoundError:  # git is not installed
+        return frozenset()
+    return frozenset(listed.stdout.splitlines())
 
 
 @cache

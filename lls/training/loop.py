@@ -13,7 +13,7 @@ from lls.data.loaders import make_loaders
 from lls.data.sources import Source, find_source
 from lls.data.subset import num_classes_of_subset
 from lls.device import ComputeSettings, environment_info, keep_memory, resolve_compute, select_device, set_precision
-from lls.errors import Diverged
+from lls.errors import Diverged, UserError
 from lls.methods.base import Method
 from lls.networks.models import Network
 from lls.networks.pretrained import load_pretrained
@@ -31,7 +31,7 @@ from lls.training.progress import Progress
 from lls.training.q_epochs import Q_EPOCHS, QRecorder
 from lls.training.result import final_result, timestamp
 from lls.training.schedule import make_schedule
-from lls.training.step import Divergence, Step, train_epoch
+from lls.training.step import Divergence, Step, TrainMeasures, train_epoch
 from lls.training.teacher import give_teacher
 
 
@@ -64,10 +64,15 @@ def prepare(run: Run) -> Prepared:
 def train(run: Run, prepared: Prepared, artifact: str | None = None) -> dict:
     """Train a run to its last epoch, from its checkpoint if it has one. Write its files and return its result.
 
-    artifact: a file for which a finished run is trained again. Its checkpoint gives all files but Q_EPOCHS.
-    If the run has a teacher, the teacher must be finished. Raises Diverged if a loss or a measure is not finite."""
+    artifact: a file for which a finished run is trained again. Its checkpoint gives all files but Q_EPOCHS, for which
+    the run starts from its first epoch.
+    If the run has a teacher, the teacher must be finished. Raises Diverged if a loss or a measure is not finite, and
+    UserError if the method learns no Q for Q_EPOCHS."""
     cfg, schedule = run.cfg, make_schedule(run.cfg.train, run.cfg.budget)
     device, source, net, method, augmentation = prepared
+    if artifact == Q_EPOCHS and method.q_logits() is None:
+        raise UserError(f"{run.id} has no {Q_EPOCHS}: {cfg.method.name} learns no Q; choose a method that does")
+    from_start = artifact == Q_EPOCHS and run.ended and not run.has(Q_EPOCHS)
     data = make_loaders(cfg, source, device)
     give_teacher(run, method, data.classes, device)
     batches, test = data.train(augmentation.pixels), data.eval_batches("test")
@@ -78,10 +83,8 @@ def train(run: Run, prepared: Prepared, artifact: str | None = None) -> dict:
     keep_memory(device)  # Only now, so that memory needed for reading the data has gone back to the system.
     if cfg.machine.get("again", False) and run.ended:
         run.remove_outputs()  # Only now, when everything that training needs is there.
-    elif artifact == Q_EPOCHS and run.ended and not run.has(Q_EPOCHS):
-        (run.folder / "last.pt").unlink(missing_ok=True)  # Else no epoch would be trained, and no Q recorded.
     run.write_config()
-    rows, commits, compute = resume(run, net, method, step.optimizer)
+    rows, commits, compute = ([], [], []) if from_start else resume(run, net, method, step.optimizer)
     commits = list(dict.fromkeys([*commits, commit()]))
     epochs_done, images_per_epoch = len(rows), len(batches) * cfg.train.batch_size
     q_recorder = QRecorder(run.folder / Q_EPOCHS, data.classes, schedule.epochs, epochs_done)
@@ -102,18 +105,9 @@ def train(run: Run, prepared: Prepared, artifact: str | None = None) -> dict:
             measured, trained = step.measures(), time.perf_counter()
             if measured.divergence is not None:
                 raise _diverged(run, epoch + 1, "loss", measured.divergence, lr, commits)
-            row = {
-                "epoch": epoch + 1,
-                "lr": lr,
-                "loss": measured.loss,
-                "train_cross_entropy": measured.cross_entropy,
-                "train_top1": measured.top1,
-                **evaluate(net, test, settings.precision),
-                **q_measures(method.q_logits()),
-                "seconds": trained - started,
-                "eval_seconds": time.perf_counter() - trained,
-                "images_per_second": images_per_epoch / (trained - started),
-            }
+            tested = evaluate(net, test, settings.precision) | q_measures(method.q_logits())
+            row = _epoch_row(epoch + 1, lr, measured, tested, trained - started, time.perf_counter() - trained)
+            row["images_per_second"] = images_per_epoch / row["seconds"]
             if (not_finite := next((key for key, value in row.items() if not math.isfinite(value)), None)) is not None:
                 last_step = Divergence(len(batches), measured.loss, measured.largest_logit)
                 raise _diverged(run, epoch + 1, not_finite, last_step, lr, commits)
@@ -130,6 +124,22 @@ def train(run: Run, prepared: Prepared, artifact: str | None = None) -> dict:
         save(run, collect_state(net, method, None, logger.rows, data.classes, commits, compute))
         run.finish(result)
     return result
+
+
+def _epoch_row(
+    epoch: int, lr: float, trained: TrainMeasures, tested: dict, seconds: float, eval_seconds: float
+) -> dict[str, float]:
+    """Return the row of an epoch, without images per second. tested: the measures of the test images and of Q."""
+    return {
+        "epoch": epoch,
+        "lr": lr,
+        "loss": trained.loss,
+        "train_cross_entropy": trained.cross_entropy,
+        "train_top1": trained.top1,
+        **tested,
+        "seconds": seconds,
+        "eval_seconds": eval_seconds,
+    }
 
 
 def _join_commits(commits: list[str | None]) -> str:

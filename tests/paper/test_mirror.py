@@ -53,7 +53,7 @@ def test_wandb_gets_a_run_and_its_table(declare, overrides, wandb_home, tmp_path
     assert read_rows(run)[0].items() <= row["item"].items()
     assert list(folder.glob("files/media/images/q_*.png"))
     tables_of_run = read_tables(folder)
-    assert ("reliability_table" in tables_of_run) == run.has("reliability.csv")
+    assert {line[1] for line in tables_of_run["reliability_table"]["data"]} == {"accuracy", "perfect calibration"}
     confusion = tables_of_run["confusion_table"]
     assert confusion["columns"] == ["Actual", "Predicted", "nPredictions"]
     counts = [line.split(",")[1:] for line in (run.folder / "confusion.csv").read_text().splitlines()[1:]]

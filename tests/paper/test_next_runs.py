@@ -18,34 +18,44 @@ def runs(tmp_path):
     return of
 
 
-def claim(name, *groups):
-    return SimpleNamespace(claim=SimpleNamespace(name=name), unmeasured=[run for group in groups for run in group])
+def claim(name, *groups, decided=False):
+    missing = [run for group in groups for run in group]
+    return SimpleNamespace(claim=SimpleNamespace(name=name), unmeasured=missing, decided=decided)
 
 
 def test_groups_are_ordered_by_claims_per_gpu_hour(runs, tmp_path):
-    """Runs that an earlier group has cost nothing. A claim without missing runs is in no group."""
+    """Runs of an earlier group cost nothing, and claims that are decided already come last.
+
+    A claim without missing runs is in no group."""
     lenet, alexnet = runs("dataset=svhn", "network=lenet"), runs("dataset=cifar10", "network=alexnet")
     resnet = runs("dataset=cifar100", "network=resnet18")
     claims = [
         claim("dear", resnet, lenet),
         claim("both", lenet, alexnet),
         claim("cheap", lenet),
-        claim("part", lenet[:1]),
+        claim("same", lenet),
         claim("done"),
+        claim("known", resnet[:1], decided=True),
+        claim("rest", runs("dataset=svhn", "network=lenet", "method=ls"), decided=True),
     ]
     groups = cheapest_groups(claims, tmp_path)
-    assert [group.claims for group in groups] == [["cheap", "part"], ["both"], ["dear"]]
-    assert [[run.id for run in group.runs] for group in groups] == [
+    names = [[judged.claim.name for judged in group.claims] for group in groups]
+    assert names == [["cheap", "same"], ["both"], ["dear", "known"], ["rest"]]
+    assert [[run.id for run in group.runs] for group in groups[:3]] == [
         [run.id for run in part] for part in (lenet, alexnet, resnet)
     ]
     assert 0 < groups[0].hours < groups[2].hours
 
 
 def test_a_group_is_described_by_what_its_runs_share(runs):
-    group = [*runs("dataset=svhn", "method=ls"), *runs("dataset=cifar10", "method=lls", seeds=[2])]
-    tables = {group[0].id: ["3"], group[2].id: ["3", "8"]}
-    assert describe(group, tables) == "Tables 3, 8: svhn (lenet), cifar10 (alexnet); ls, lls; seeds 0, 1, 2; 3 runs"
-    assert describe(group[2:], {}) == "cifar10 (alexnet); lls; seed 2; 1 run"
+    group = [*runs("dataset=svhn", "method=ls"), *runs("dataset=cifar10", "method.alpha=0.3", seeds=[2])]
+    tables = {group[0].id: ["3"], group[1].id: ["3", "8"]}
+    words = (
+        "svhn (lenet), cifar10 (alexnet); ls, lls; method.alpha=0.3; seeds 0, 1, 2; 3 runs, 2 of them in Tables 3, 8"
+    )
+    assert describe(group, tables) == words
+    assert describe(group[:1], tables) == "svhn (lenet); ls; seed 0; 1 run in Table 3"
+    assert describe(group[2:], {}) == "cifar10 (alexnet); lls; method.alpha=0.3; seed 2; 1 run"
 
 
 @pytest.fixture
@@ -72,20 +82,27 @@ def test_a_run_of_hours_starts_after_an_announcement(tables_run):
 
 
 @pytest.mark.parametrize(
-    ("words", "starts"), [([], False), (["--yes"], True), (["--time-limit=3600"], True), (["columns=none"], False)]
+    ("words", "starts"),
+    [([], False), (["--yes"], True), (["--time-limit=3600"], True), (["--time-limit=90000"], False)],
 )
 def test_more_than_a_day_needs_yes(tables_run, monkeypatch, words, starts):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
     status, _, error, started = tables_run(*words, flops=1e9)
     assert (status == 0, bool(started)) == (starts, starts)
-    if not words:
-        assert error.startswith("error: this takes more than a day: add --yes to start it")
+    assert error.startswith("error: this takes more than a day, one run at a time: add --yes") == (not starts)
 
 
-@pytest.mark.parametrize(("answer", "starts"), [("y", True), ("", False), ("n", False)])
+@pytest.mark.parametrize(("answer", "starts"), [("y", True), ("", False), ("n", False), (None, False)])
 def test_more_than_a_day_is_asked_in_a_terminal(tables_run, monkeypatch, answer, starts):
+    """None is Ctrl-D, the end of the input."""
+
+    def reply(_):
+        if answer is None:
+            raise EOFError
+        return answer
+
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr("builtins.input", lambda _: answer)
+    monkeypatch.setattr("builtins.input", reply)
     status, _, error, started = tables_run(flops=1e9)
     assert (status == 0, bool(started)) == (starts, starts)
     assert error == ("" if starts else "error: not started\n")

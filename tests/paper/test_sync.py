@@ -8,15 +8,15 @@ from lls.runs.planned import run_of
 
 
 class FakeRun:
-    """A W&B run that keeps what is logged. rows: (step, loss), and the summary once it is finished."""
+    """A W&B run that keeps what is logged. rows: (step, loss), the keys of files, and at the end the summary."""
 
     settings = SimpleNamespace(mode="online")
 
     def __init__(self, rows):
         self.rows, self.summary = rows, {}
 
-    def log(self, row, step):
-        self.rows.append((step, row["loss"]))
+    def log(self, row, step=None):
+        self.rows.append(sorted(row) if step is None else (step, row["loss"]))
 
     def finish(self):
         self.rows.append(self.summary)
@@ -40,6 +40,7 @@ def test_sync_sends_the_runs_and_tags_that_wandb_lacks(fake_wandb, run_script, t
         run.write_config()
         (run.folder / "metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.25}\n')
     write_result(runs[2], {"top1": 90.0})
+    (runs[2].folder / "q.png").write_bytes(b"an image")
     sent, tags = {}, {}
 
     def init(id, **keys):
@@ -51,11 +52,12 @@ def test_sync_sends_the_runs_and_tags_that_wandb_lacks(fake_wandb, run_script, t
         login=lambda **_: True,
         Api=lambda: SimpleNamespace(runs=lambda project, lazy: [complete, partial]),
         init=init,
+        Image=str,
     )
     status, out, _ = run_script("sync.py", "--output", tmp_path)
     assert not status
     rows = [(1, 0.5), (2, 0.25)]
-    assert sent == {runs[1].id: [*rows, {}], runs[2].id: [*rows, {"top1": 90.0}]}
+    assert sent == {runs[1].id: [*rows, {}], runs[2].id: [*rows, ["q"], {"top1": 90.0}]}
     assert "2 runs sent; W&B had the other 1, 1 of them without all tags" in out
     assert partial.updated is None
     assert complete.updated == ["ls", "table-3-fashionmnist-lenet"]

@@ -231,6 +231,25 @@ rows: [{name: LLS, run: {method: lls, train.milestones: [4, 6], train.nesterov: 
     assert identity(compose(run_overrides(run))) == run.id
 
 
+def test_a_condition_compares_values(tmp_path):
+    text = TWO_COLUMNS.replace(
+        "network: lenet}}\n  - {name: B", "network: lenet, train.milestones: [4, 5]}}\n  - {name: B"
+    )
+    row = "  - {name: LS, run: {method: ls}, when: {'train.milestones=[4, 5]': {method.alpha: 0.4}}}\n"
+    (tmp_path / "mine.yaml").write_text(text.replace("  - {name: LS, run: {method: ls}}\n", row))
+    cells = load("mine", folder=tmp_path).cells
+    assert [cells["LS", column].runs[0].cfg.method.alpha for column in "AB"] == [0.4, 0.1]
+    (tmp_path / "wrong.yaml").write_text(text.replace("  - {name: LS, run: {method: ls}}\n", row.replace("5]", "6]")))
+    with pytest.raises(UserError, match=r"table wrong: row LS: when: no column has train\.milestones=\[4, 6\]"):
+        load("wrong", folder=tmp_path)
+
+
+def test_a_table_of_the_user_has_its_name_in_the_title(tmp_path):
+    (tmp_path / "2-mine.yaml").write_text(TWO_COLUMNS)
+    assert title(load("2-mine", folder=tmp_path)) == "2-mine: x"
+    assert title(load("3-fashionmnist-lenet")).startswith("Table 3 with ")
+
+
 def test_all_cells_are_planned_on_request():
     default, all_cells = load("2", ["columns=R101"]), load("2", ["columns=R101"], all_cells=True)
     assert sum(len(cell.runs) for cell in default.cells.values()) == 9

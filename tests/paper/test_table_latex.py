@@ -100,7 +100,7 @@ def test_the_papers_number_is_below_ours_and_counts_are_in_a_note(tmp_path):
     top1 = dict(zip((run.id for cell in table.cells.values() for run in cell.runs), (81, 82, 83, 84, 85), strict=False))
     tex = render(table, lambda run: {"top1": top1[run.id]} if run.id in top1 else None).tex
     assert "1-Hot & 82.00 $\\pm$ 1.00 \\\\[-2pt]\n & \\footnotesize 80.94 $\\pm$ 0.22 \\\\\n" in tex
-    assert "Runs done / runs planned: FMNIST AlexNet 2/3 (LLS); all of them in the other cells with a number." in tex
+    assert "Runs done / runs planned: FMNIST AlexNet 2/3 (LLS). The other cells with a number have all runs." in tex
     assert r"LLS $-$ 1-Hot & +3.00 [+3.00, +3.00] \\" in tex
     assert "\nTable 3 with columns=FMNIST, rows=1-Hot,LLS, budget=0.5.\\par\n" in tex  # a short run says so on the page
     assert r"\usepackage{booktabs} and \usepackage[T1]{fontenc}" in tex.partition(r"\begin")[0]

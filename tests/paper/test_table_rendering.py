@@ -75,8 +75,8 @@ def test_rows_are_marked_only_where_the_interval_of_the_difference_excludes_zero
     lines = re.findall(r"^\| (\S+) \| (\*\*|<u>)\d", text.md, re.M)
     assert {row: {"**": 1, "<u>": 2}[mark] for row, mark in lines} == marks
     assert (text.tex.count(r"\textbf{"), text.tex.count(r"\underline{")) == (1 in marks.values(), 2 in marks.values())
-    assert ("Bold: better than every other row" in text.md) == (1 in marks.values())
-    assert ("underlined: the same against" in text.md) == (2 in marks.values())
+    assert ("Bold: better than every other row with a number" in text.md) == (1 in marks.values())
+    assert ("underlined: the same, apart from" in text.md) == (2 in marks.values())
 
 
 def test_lower_can_be_better():

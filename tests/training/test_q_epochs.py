@@ -7,9 +7,10 @@ import torch
 from results import compose_run
 from training_runs import stop_after
 
+from lls.errors import UserError
 from lls.qmatrix import load_q
 from lls.training.execute import execute
-from lls.training.q_epochs import QRecorder, load_q_epochs, select_epochs
+from lls.training.q_epochs import Q_EPOCHS, QRecorder, load_q_epochs, select_epochs
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,31 @@ def test_a_broken_file_is_set_aside(interrupted, capsys):
     execute(run)
     assert f"{path} is broken" in capsys.readouterr().out
     assert load_q_epochs(path).epochs == [2, 3]
+
+
+def test_a_finished_run_keeps_its_weights_until_it_is_trained_again(overrides):
+    """It starts from its first epoch for the lost file. Stopped before that epoch ends, it still has its last.pt."""
+    run = compose_run("train.epochs=2", "train.milestones=[]", *overrides)
+    execute(run)
+    path, weights = run.folder / Q_EPOCHS, run.folder / "last.pt"
+    recorded, finished = path.read_bytes(), weights.read_bytes()
+    path.unlink()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("lls.training.loop.train_epoch", interrupt)
+        execute(run, Q_EPOCHS)
+    assert weights.read_bytes() == finished
+    execute(run, Q_EPOCHS)
+    assert path.read_bytes() == recorded
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_method_without_a_q_is_not_trained_for_the_file(overrides):
+    run = compose_run("train.epochs=1", "train.milestones=[]", "method=onehot", *overrides)
+    execute(run)
+    files = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+    with pytest.raises(UserError, match=r"has no q_epochs\.safetensors: onehot learns no Q"):
+        execute(run, Q_EPOCHS)
+    assert files == {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}

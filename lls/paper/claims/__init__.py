@@ -36,6 +36,11 @@ class JudgedClaim(NamedTuple):
     needed: list[Run]  # its runs, finished or not; none for a claim that is computed
     unmeasured: list[Run]  # those of them that have not ended, or lack a number or a file that the claim needs
 
+    @property
+    def decided(self) -> bool:
+        """Whether the claim is reproduced or not reproduced, possibly by a part of its runs."""
+        return self.verdict.label in ("reproduced", "not reproduced")
+
 
 def judge(claim: Claim, output: Path, *, short: bool = False) -> JudgedClaim:
     """Judge a claim from the finished runs under `output`; with `short`, from the short runs that the claim names.

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -147,8 +148,14 @@ def machine_rate() -> Rate:
 def measure_rate() -> Rate:
     """Time forward and backward passes of ResNet-18 on random 32x32 images, in the precision of runs.
 
-    The batch on a CPU is smaller than that of runs, which is somewhat slower.
+    Another process does it, so that this process, which may train runs, holds no memory of the GPU. The
+    batch on a CPU is smaller than that of runs, which is somewhat slower.
     """
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_time_passes)
+
+
+def _time_passes() -> Rate:
     import torch
 
     from lls.device import autocast, device_name, keep_memory, select_device, synchronizer

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from lls.config.assemble import override_value
+from lls.config.assemble import override_value, parse_overrides
 from lls.errors import UserError
 from lls.files import file_stem
 from lls.paper.smoke import overrides as smoke_overrides
@@ -47,6 +47,7 @@ class Cell(NamedTuple):
 
 class Table(NamedTuple):
     name: str
+    base: str  # the declared table that it is, or is a variant of
     title: str
     metric: str
     columns: tuple[Column, ...]
@@ -73,6 +74,7 @@ def load(
     declared, overrides = read(name, folder), list(overrides)
     stem = file_stem(name, [text for text in overrides if not text.startswith("machine.")])
     tag = file_stem(f"table-{name}", [text for text in overrides if not text.startswith(("machine.", *PARTS))])
+    base = declared.get("of", name)
     if "of" in declared:
         overrides = [*declared["overrides"], *overrides]
         declared = read(declared["of"], folder) | {k: v for k, v in declared.items() if k in ("title", "footnotes")}
@@ -83,14 +85,13 @@ def load(
     of_runs = {key: value for key, value in pairs if key not in TABLE_KEYS}
     columns = [_make_column(column, declared, of_table.get("seeds"), smoke) for column in declared["columns"]]
     rows = [_make_row(row) for row in declared["rows"]]
+    if not of_runs:
+        _check_conditions(name, rows, columns)
 
     selected_columns = _select(columns, of_table.get("columns"), f"table {name} has no such column")
     selected_rows = _select(rows, of_table.get("rows"), f"table {name} has no such row")
-    sources = {
-        key: entry["source"]
-        for entry in declared.get("other_setup", [])
-        for key in product(entry["rows"], entry["columns"])
-    }
+    other = declared.get("other_setup", [])
+    sources = {key: entry["source"] for entry in other for key in product(entry["rows"], entry["columns"])}
     cells = {
         (row.name, column.name): _make_cell(row, column, paper, sources, of_runs, all_cells, smoke)
         for row in selected_rows
@@ -99,6 +100,7 @@ def load(
     }
     return Table(
         stem,
+        base,
         declared["title"],
         declared["metric"],
         tuple(selected_columns),
@@ -175,10 +177,28 @@ def _merge(column: dict, row: Row, of_runs: dict) -> dict[str, str]:
     """Merge a cell's overrides. Later ones win: the column's, the row's, the row's `when`, those of all runs."""
     merged = column | row.run | of_runs
     for condition, more in row.when.items():
-        key, _, value = condition.partition("=")
-        if merged.get(key) == value:
+        if _holds(condition, merged):
             merged |= more
     return merged | of_runs
+
+
+def _check_conditions(name: str, rows: list[Row], columns: list[Column]) -> None:
+    """Raise UserError for a condition of a row's `when` that no column meets."""
+    for row in rows:
+        for condition in row.when:
+            if not any(_holds(condition, column.run | row.run) for column in columns):
+                raise UserError(f"table {name}: row {row.name}: when: no column has {condition}")
+
+
+def _holds(condition: str, overrides: dict[str, str]) -> bool:
+    """Return whether a condition such as `train.milestones=[4, 5]` has the value of these overrides."""
+    key, _, value = condition.partition("=")
+    return key in overrides and _parse(value) == _parse(overrides[key])
+
+
+def _parse(text: str) -> object:
+    (override,) = parse_overrides([f"key={override_value(text, typed=False)}"])
+    return override.value()
 
 
 def _rivals(declared: dict, rows: list[Row]) -> dict[str, tuple[str, ...]]:

@@ -15,11 +15,12 @@ INTERVAL = (
     "if one of them has two seeds, else of the other tables."
 )
 
+CI = ", with its 95 % confidence interval (Student's t)"
+
 
 def label(table: Table) -> str:
-    """Return a table's number and its overrides of the paper's set-up."""
-    number = table.name.partition("-")[0]
-    words = f"Table {number}" if number in PAPER else number.capitalize()
+    """Return a table's number or name, and its overrides of the paper's set-up."""
+    words = f"Table {table.base}" if table.base in PAPER else table.base[:1].upper() + table.base[1:]
     if table.overrides:
         words += f" with {', '.join(table.overrides)}"
     return f"{'SMOKE, no results: ' if table.smoke else ''}{words}"
@@ -76,7 +77,7 @@ def unfinished(table: Table, values: Values) -> str:
             rows.setdefault(f"{column} {len(value.values)}/{value.planned}", []).append(row)
     texts = [f"{counts} ({', '.join(names)})" for counts, names in rows.items()]
     return (
-        f"Runs done / runs planned: {'; '.join(texts)}; all of them in the other cells with a number." if texts else ""
+        f"Runs done / runs planned: {'; '.join(texts)}. The other cells with a number have all runs." if texts else ""
     )
 
 
@@ -108,10 +109,19 @@ def general_notes(table: Table, values: Values) -> list[str]:
 
 
 def differences_head(table: Table, compared: Sequence[Difference]) -> str:
-    """Return the sentence above the differences."""
-    lacking = sum(d.ci_halfwidth is None for d in compared)
-    interval = ", with its 95 % confidence interval (Student's t)" if lacking < len(compared) else ""
-    if not any(METRICS[column.metric].of_runs for column in table.columns):
-        return f"Difference: of minutes, the mean over paired rounds of steps{interval}." if interval else "Difference."
-    interval += ("; n=1 has none" if interval else "; one seed gives no interval") if lacking else ""
-    return f"Mean of the paired differences over the seeds that both rows have{interval}."
+    """Return the sentence above the differences `compared`: what they are, for each metric among them."""
+    metrics = {column.name: column.metric for column in table.columns}
+    shown = {metrics[d.column] for d in compared}
+    parts = []
+    if of_runs := [d for d in compared if METRICS[metrics[d.column]].of_runs]:
+        lacking = sum(d.ci_halfwidth is None for d in of_runs)
+        interval = (
+            f"{CI}{'; n=1 has none' if lacking else ''}" if lacking < len(of_runs) else "; one seed gives no interval"
+        )
+        parts.append(f"mean of the paired differences over the seeds that both rows have{interval}")
+    if "minutes" in shown:
+        parts.append(f"mean difference of minutes over paired rounds of steps{CI}")
+    if "parameters" in shown:
+        parts.append("difference of parameters")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."

@@ -54,10 +54,13 @@ class PlannedRun(NamedTuple):
         return self.done or self.diverged or self.blocked
 
 
-def plan(tables: Sequence[Table], output: Path, figure_list: Sequence[Figure] = ()) -> list[PlannedRun]:
+def plan(
+    tables: Sequence[Table], output: Path, figure_list: Sequence[Figure] = (), *, local: bool = True
+) -> list[PlannedRun]:
     """Plan every distinct run of tables and figures. Teachers come before their students.
 
     output: the folder whose finished runs give the seconds per epoch on this machine.
+    local: whether the runs are trained on this machine. If not, its speed is not measured.
     """
     commands = {panel.run.folder: panel.overrides for figure in figure_list for panel in figure.panels}
     commands |= {
@@ -66,10 +69,13 @@ def plan(tables: Sequence[Table], output: Path, figure_list: Sequence[Figure] = 
         for cell in table.cells.values()
         for run in cell.runs
     }
-    runs, rate = distinct_runs([*runs_of(tables), *figures.runs_of(figure_list)]), cost.machine_rate()
+    runs, rate = (
+        distinct_runs([*runs_of(tables), *figures.runs_of(figure_list)]),
+        cost.machine_rate() if local else None,
+    )
     tasks, failures = missing_tasks(runs, figures.files_of(figure_list))
     tasks_by_folder, blocked = {task.run.folder: task for task in tasks}, {failure.run.folder for failure in failures}
-    epoch_seconds = cost.measured_epoch_seconds(output, runs, rate.device)
+    epoch_seconds = cost.measured_epoch_seconds(output, runs, rate.device) if rate else {}
     return [
         _plan_run(
             run,
@@ -84,14 +90,16 @@ def plan(tables: Sequence[Table], output: Path, figure_list: Sequence[Figure] = 
 
 
 def _plan_run(
-    run: Run, overrides: list[str], task: Task | None, blocked: bool, measured: float | None, rate: cost.Rate
+    run: Run, overrides: list[str], task: Task | None, blocked: bool, measured: float | None, rate: cost.Rate | None
 ) -> PlannedRun:
     """task: None where nothing is left to train. measured: seconds per epoch of finished runs like this one."""
     epochs, missing_artifact = make_schedule(run.cfg.train, run.cfg.budget).epochs, task and task.missing_artifact
     ended = task is None and not blocked
     epochs_done = epochs if ended else 0 if missing_artifact else min(run.epochs_done, epochs)
     epochs_left = 0 if blocked else epochs - epochs_done
-    seconds = cost.seconds_of_epoch(run, rate.flops) if measured is None else measured
+    seconds = measured
+    if seconds is None and rate:
+        seconds = cost.seconds_of_epoch(run, rate.flops)
     gpu_seconds = cost.seconds_of_epoch(run, cost.PAPER_FLOPS_PER_SECOND)
     return PlannedRun(
         run,
@@ -130,49 +138,53 @@ def format_plan(planned: Sequence[PlannedRun]) -> list[str]:
     return [*lines, "", *totals(planned)]
 
 
-def totals(planned: Sequence[PlannedRun]) -> list[str]:
-    """Return the lines that sum up a plan: runs by state, time left and disk space."""
+def totals(planned: Sequence[PlannedRun], *, local: bool = True) -> list[str]:
+    """Return the lines that sum up a plan: runs by state, time left and disk space. local: as for `plan`."""
     teachers = {teacher.folder for p in planned if (teacher := teacher_run(p.run))}
     done, diverged, blocked = (sum(getattr(p, name) for p in planned) for name in ("done", "diverged", "blocked"))
     partial = sum(p.epochs_done > 0 and not p.over for p in planned)
-    rate = cost.machine_rate()
     here, gpu = sum(p.seconds or 0 for p in planned), sum(p.gpu_seconds or 0 for p in planned)
     disk = sum(WEIGHT_BYTES * cost.size_of(p.run).parameters + OTHER_BYTES for p in planned)
-    unknown = sum(p.seconds is None for p in planned)
+    unknown = sum(p.gpu_seconds is None for p in planned)
     to_do = len(planned) - done - diverged - blocked - partial
     return [
         f"{format_count(len(planned), 'run')}, {len(teachers)} of them teachers of others: {done} done, "
         f"{f'{diverged} diverged, ' if diverged else ''}{f'{blocked} without a teacher, ' if blocked else ''}"
         f"{partial} partial, {to_do} to do",
-        f"time left, one run at a time: {duration(here)} on this machine ({rate.device}, "
-        f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ marks estimates without a finished run like it on this machine)",
-        f"or on one GPU: {gpu / 3600:,.1f} GPU-hours at {cost.PAPER_FLOPS_PER_SECOND / 1e12:g} TFLOP/s, the speed "
-        "behind the paper's minutes (Table 9)",
+        *(_local_time(here) if local else []),
+        f"{'or on one GPU' if local else 'time left on one GPU'}: {gpu / 3600:,.1f} GPU-hours at "
+        f"{cost.PAPER_FLOPS_PER_SECOND / 1e12:g} TFLOP/s, the speed behind the paper's minutes (Table 9)",
         f"disk space of all runs: {disk / 1e9:,.1f} GB, nearly all of it weights",
         *([f"{unknown} runs are not in these times: their numbers of images are not known"] if unknown else []),
     ]
 
 
-def outlook(planned: Sequence[PlannedRun], launcher: str) -> tuple[list[str], float]:
+def _local_time(seconds: float) -> list[str]:
+    rate = cost.machine_rate()
+    return [
+        f"time left, one run at a time: {duration(seconds)} on this machine ({rate.device}, "
+        f"{rate.flops / 1e12:.3g} TFLOP/s measured; ~ marks estimates without a finished run like it on this machine)"
+    ]
+
+
+def outlook(planned: Sequence[PlannedRun], *, local: bool = True) -> tuple[list[str], float]:
     """Return lines that say what training a plan takes, and the seconds of the runs that can start, one at a time.
 
     The lines are the totals, the missing data sets and how to get each, and what will be done; none if all is done.
-    launcher: local, for seconds on this machine; slurm, for seconds at the speed behind the paper's minutes. Runs
-    whose time is not known count as 0."""
+    local: as for `plan`; if false, the seconds are at the speed behind the paper's minutes, and the data folder is not
+    examined, since jobs of a cluster may see another one. Runs whose time is not known count as 0."""
     from lls.launch.data import missing_data  # here: it imports torch, and a plan does not need it
 
     left = [p for p in planned if not p.over]
     if not left:
         return [], 0
-    local = launcher == "local"
-    missing = missing_data([p.run for p in left]) if local else []  # jobs of SLURM may see another data folder
+    missing = missing_data([p.run for p in left]) if local else []
     without_data = {run.folder for data in missing if data.problem for run in data.runs}
     startable = [p for p in left if p.run.folder not in without_data]
     seconds = sum((p.seconds if local else p.gpu_seconds) or 0 for p in startable)
     action = f"train {format_count(len(startable), 'run')}, teachers first, and render the tables"
-    where = "on this machine" if local else "on one GPU"
-    next_line = f"next: {action}: {duration(seconds)} {where}, one run at a time"
-    return [*totals(planned), *(f"missing data: {data}" for data in missing), next_line], seconds
+    next_line = f"next: {action}: {duration(seconds)} on {'this machine' if local else 'one GPU'}, one run at a time"
+    return [*totals(planned, local=local), *(f"missing data: {data}" for data in missing), next_line], seconds
 
 
 def duration(seconds: float | None) -> str:

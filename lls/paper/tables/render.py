@@ -24,7 +24,9 @@ from lls.paper.tables.notes import (
 )
 from lls.paper.tables.values import ResultLookup, differences, table_values
 
-BETTER = "better than every other row, with 95 % confidence intervals of the paired differences that exclude 0"
+BETTER = (
+    "better than every other row with a number, with 95 % confidence intervals of the paired differences that exclude 0"
+)
 MEANINGS = {NOT_RUN: "not run", MISSING_VALUE: "not in the paper"}
 
 
@@ -74,7 +76,7 @@ def _legend(cells: Grid, counts: str, paper: str) -> str:
     place = f", {paper}" if any(cell.paper for cell in shown) else ""
     sentences = [f"A cell shows our mean ± sample standard deviation{counts}{place}."]
     if 1 in ranks:
-        second = "; underlined: the same against all rows but the bold one" if 2 in ranks else ""
+        second = "; underlined: the same, apart from the bold row" if 2 in ranks else ""
         sentences.append(f"Bold: {BETTER}{second}.")
     sentences += [f"{mark}: {meaning}." for mark, meaning in MEANINGS.items() if mark in texts]
     return " ".join(sentences)
