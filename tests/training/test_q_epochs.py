@@ -79,9 +79,10 @@ def test_a_finished_run_keeps_its_weights_until_it_is_trained_again(overrides):
     path, weights = run.folder / Q_EPOCHS, run.folder / "last.pt"
     recorded, finished = path.read_bytes(), weights.read_bytes()
     path.unlink()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lls.training.loop.train_epoch", interrupt)
-        execute(run, Q_EPOCHS)
+        with pytest.raises(KeyboardInterrupt):
+            execute(run, Q_EPOCHS)
     assert weights.read_bytes() == finished
     execute(run, Q_EPOCHS)
     assert path.read_bytes() == recorded
