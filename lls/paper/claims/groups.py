@@ -78,9 +78,10 @@ def describe(runs: Sequence[Run], tables: dict[str, list[str]]) -> str:
     tables: by the id of a run, the tables that need it."""
     by_data = {run.cfg.dataset.name: [r for r in runs if r.cfg.dataset.name == run.cfg.dataset.name] for run in runs}
     data = [f"{name} ({_distinct(r.cfg.network.name for r in group)})" for name, group in by_data.items()]
-    keys: dict[str, list[str]] = {}  # the values of each key
-    for key, _, value in (text.partition("=") for run in runs for text in differences(run.cfg)):
-        keys.setdefault(key, []).append(value)
+    keys: dict[str, list[str]] = {}  # the values of each key; too many where methods are only counted
+    if len({run.cfg.method.name for run in runs}) <= MAX_NAMES:
+        for key, _, value in (text.partition("=") for run in runs for text in differences(run.cfg)):
+            keys.setdefault(key, []).append(value)
     seeds = sorted({run.cfg.seed for run in runs})
     in_tables = [run for run in runs if run.id in tables]
     numbers = sorted({name for run in in_tables for name in tables[run.id]})
