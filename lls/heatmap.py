@@ -40,7 +40,7 @@ def heatmap(
     largest = coloured.max() if largest is None else largest
     image = axes.imshow(coloured, cmap=COLOUR_MAP, vmin=smallest, vmax=largest, interpolation="nearest")
     axes.set_facecolor("#e8e8e8")
-    cell = _side(axes) / k
+    cell = side_in_points(axes) / k
     named = names_fit(axes, k)
     labels = [str(name).replace("_", " ") for name in names]
     text = {"fontsize": min(font_size, 0.8 * cell), "parse_math": False}
@@ -66,7 +66,7 @@ def q_heatmap(
     """Draw softmax(Q), `[K, K]`: rows are true classes y, columns are classes j.
 
     The colour scale is that of `q_limits`, so a nearly uniform Q shows its structure, too. Entries outside it have the
-    colour of its end, where `colour_bar` is pointed.
+    colour of its end, and `colour_bar` ends in an arrow there.
 
     superclasses: the superclass of each class. If the classes are too many to be named, they are sorted by superclass,
     and the superclasses are named.
@@ -94,7 +94,7 @@ def q_limits(q: np.ndarray) -> tuple[float, float]:
 
 
 def colour_bar(axes: Axes, image: AxesImage, label: str = "", *, font_size: float = MIN_FONT_SIZE) -> None:
-    """Add a slim colour bar beside the axes, with a label above it. An end beyond which there are values is pointed."""
+    """Add a slim colour bar beside the axes, with a label above it. An end is an arrow if values lie beyond it."""
     values, (smallest, largest) = image.get_array(), image.get_clim()
     below, above = np.nanmin(values) < smallest, np.nanmax(values) > largest
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
@@ -106,10 +106,10 @@ def colour_bar(axes: Axes, image: AxesImage, label: str = "", *, font_size: floa
 
 def names_fit(axes: Axes, classes: int) -> bool:
     """Return whether this many names fit beside the axes, in lines of at least MIN_FONT_SIZE points."""
-    return classes <= MAX_NAMED_CLASSES and 0.8 * _side(axes) / classes >= MIN_FONT_SIZE
+    return classes <= MAX_NAMED_CLASSES and 0.8 * side_in_points(axes) / classes >= MIN_FONT_SIZE
 
 
-def _side(axes: Axes) -> float:
+def side_in_points(axes: Axes) -> float:
     """Return the side of square axes in points, before the labels take their share."""
     return 72 * axes.get_position(original=True).width * axes.figure.get_figwidth()
 
@@ -122,7 +122,7 @@ def _name_superclasses(axes: Axes, superclasses: Sequence[str], font_size: float
         axes.axhline(end - 0.5, color="white", linewidth=0.2)
         axes.axvline(end - 0.5, color="white", linewidth=0.2)
     if names_fit(axes, len(names)):
-        axes.set_yticks(ends - sizes / 2 - 0.5, names, fontsize=min(font_size, 0.8 * _side(axes) / len(names)))
+        axes.set_yticks(ends - sizes / 2 - 0.5, names, fontsize=min(font_size, 0.8 * side_in_points(axes) / len(names)))
 
 
 def _print_values(axes: Axes, image: AxesImage, matrix: np.ndarray, digits: int, font_size: float) -> None:

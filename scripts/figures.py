@@ -17,6 +17,7 @@ from lls.paper import figures
 from lls.paper.mirror import mirror_figures
 from lls.paper.smoke import make_data
 from lls.paper.tags import add_tags
+from lls.runs.summary import format_count
 from lls.training.execute import execute
 
 
@@ -33,18 +34,25 @@ def main() -> None:
     chosen = [word for word in arguments.words if "=" not in word and word != "all"] or figures.names()
     if arguments.smoke and arguments.train:
         make_data()
+    loaded = [figures.load(name, overrides, smoke=arguments.smoke) for name in chosen]
+    if arguments.train:
+        # for all figures at once, so that a run that several figures share has the tags of all
+        add_tags([panel.run for figure in loaded for panel in figure.panels], [], loaded)
     drawn = []
-    for name in chosen:
-        figure = figures.load(name, overrides, smoke=arguments.smoke)
+    for figure in loaded:
         if arguments.train:
-            add_tags([panel.run for panel in figure.panels], [], [figure])
-            files = figures.files_of([figure])
-            for panel in figure.missing.values():
-                execute(panel.run, next((file for file in files[panel.run.id] if not panel.run.has_final(file)), None))
+            train_missing(figure)
         if (png := draw(figure)) is not None:
             drawn.append((figure, png))
-    machine = figure.panels[0].run.cfg.machine
+    machine = loaded[0].panels[0].run.cfg.machine
     mirror_figures(drawn, Path(machine.output), machine.wandb_project, arguments.wandb or machine.wandb)
+
+
+def train_missing(figure: figures.Figure) -> None:
+    """Train the missing runs of a figure, one after another."""
+    files = figures.files_of([figure])
+    for panel in figure.missing.values():
+        execute(panel.run, next((file for file in files[panel.run.id] if not panel.run.has_final(file)), None))
 
 
 def draw(figure: figures.Figure) -> Path | None:
@@ -61,7 +69,8 @@ def draw(figure: figures.Figure) -> Path | None:
         )
         return None
     figures.draw(figure)
-    print(f"figure {figure.name}: {png}{f'; {len(reasons)} of its runs are missing:' if reasons else ''}")
+    missing = f"; {format_count(len(reasons), 'missing run')}:" if reasons else ""
+    print(f"figure {figure.name}: {png}{missing}")
     for run_id, panel in figure.missing.items():
         again = ["machine.again=true"] if panel.run.ended else []  # without it, train.py skips an ended run
         print(f"  {reasons[run_id]}: python train.py {shlex.join([*panel.overrides, *again])}")

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 from lls.config.ranges import WANDB_TAG_LENGTH
-from lls.files import file_stem
 from lls.paper import figures
 from lls.paper.figures import Figure
 from lls.paper.tables.declaration import Table, runs_of
@@ -17,7 +16,7 @@ def add_tags(runs: Iterable[Run], tables: Sequence[Table], figure_list: Sequence
     A teacher gets the tags of its students. If a run has no `machine.wandb_group`, its first tag becomes the group."""
     needed = {table.tag: runs_of([table]) for table in tables}
     for figure in figure_list:
-        needed[file_stem(f"figure-{figure.name}", figure.deviations)] = distinct_runs(figures.runs_of([figure]))
+        needed[figure.tag] = distinct_runs(figures.runs_of([figure]))
     tags: dict[str, list[str]] = {}
     for tag, needed_runs in needed.items():
         for run in needed_runs:

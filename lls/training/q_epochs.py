@@ -31,11 +31,12 @@ class QEpochs(NamedTuple):
 class QRecorder:
     """Record Q after selected epochs of a run, evenly spaced, the first and the last included.
 
-    The file is complete after each recorded epoch. It must be written before the checkpoint of its epoch: then a run
-    that is resumed has the Q of all selected epochs before."""
+    The file is complete after each recorded epoch. It must be written before the checkpoint of its epoch, so that a run
+    that is resumed finds the Q of all selected epochs before. If the file is missing, because an older version started
+    the run, or broken, the record begins after the checkpoint."""
 
     def __init__(self, path: Path, classes: list[str], epochs: int, epochs_done: int):
-        """epochs: of the whole run. epochs_done: of the checkpoint; what the file has of later epochs is dropped."""
+        """epochs: of the whole run. epochs_done: of the checkpoint; later epochs in the file are dropped."""
         self.path, self.classes = path, classes
         self.selected = select_epochs(epochs, len(classes))
         self.recorded: dict[int, Tensor] = {}
@@ -66,7 +67,9 @@ def select_epochs(epochs: int, num_classes: int) -> set[int]:
 
 
 def load_q_epochs(path: Path) -> QEpochs:
-    """Read a file that QRecorder wrote. Raises OSError, SafetensorError, KeyError or TypeError for any other file."""
+    """Read a file that QRecorder wrote.
+
+    Raises OSError, SafetensorError, KeyError, TypeError or ValueError for any other file."""
     with safe_open(path, "pt") as file:
         classes = json.loads(file.metadata()["q"])["classes"]
         return QEpochs(file.get_tensor("epochs").tolist(), file.get_tensor("q_logits"), classes)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lls.paper.figures import page
-from lls.paper.figures.clusters import MAX_NAMED_CLASSES, scatter
+from lls.paper.figures.clusters import MAX_NAMED_CLUSTERS, scatter
 from lls.paper.figures.features import Embedded
 
 
@@ -55,8 +55,8 @@ def test_equal_points_give_equal_places():
 
 
 def test_many_classes_have_no_names():
-    points, y = clusters_of(MAX_NAMED_CLASSES + 1)
-    axes, boxes = plot(points, y, [str(label) for label in range(MAX_NAMED_CLASSES + 1)])
+    points, y = clusters_of(MAX_NAMED_CLUSTERS + 1)
+    axes, boxes = plot(points, y, [str(label) for label in range(MAX_NAMED_CLUSTERS + 1)])
     assert not boxes
     assert not axes.lines
 

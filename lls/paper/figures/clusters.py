@@ -12,7 +12,7 @@ from lls.runs.run import Run
 from lls.runs.summary import format_measure
 
 POINTS = 2000  # test images in a t-SNE plot, the same number from each class
-MAX_NAMED_CLASSES = 20  # with more classes, their names would overlap
+MAX_NAMED_CLUSTERS = 20  # with more classes, their names would overlap
 
 
 def draw(figure: Figure) -> Drawing:
@@ -75,7 +75,7 @@ def scatter(axes: Axes, points: np.ndarray, embedded: Embedded, *, size: float =
     for label in range(len(embedded.classes)):
         style = {"color": COLOURS[label % 10], "marker": MARKERS[(label + label // 10) % 10], "zorder": 1}
         axes.scatter(*points[embedded.y == label].T, s=size, linewidths=0, rasterized=True, **style)
-    if len(embedded.classes) <= MAX_NAMED_CLASSES:
+    if len(embedded.classes) <= MAX_NAMED_CLUSTERS:
         label_classes(axes, points, embedded.y, [name.replace("_", " ") for name in embedded.classes])
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,4 +1,4 @@
-"""Load the figures that configs/figure/N.yaml declares: rows and columns of runs.
+"""Load the figures that configs/figure/NAME.yaml declares: rows and columns of runs.
 
 This module imports neither matplotlib nor torch, so that planning the runs of a figure stays fast.
 """
@@ -6,19 +6,17 @@ This module imports neither matplotlib nor torch, so that planning the runs of a
 import shlex
 from collections.abc import Iterable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
-
-from lls.config.assemble import CONFIGS, override_value
-from lls.config.compose import did_you_mean
+from lls.config.assemble import override_value
 from lls.errors import UserError
+from lls.files import file_stem
 from lls.paper import smoke as small
+from lls.paper.figures import yaml_files
 from lls.runs.planned import run_of
 from lls.runs.run import Run
 from lls.training.schedule import make_schedule
-
-FIGURES = CONFIGS / "figure"
 
 
 class Panel(NamedTuple):
@@ -51,10 +49,28 @@ class Figure(NamedTuple):
         return {panel.run.id: panel for panel in self.panels if missing_reason(panel.run, self.needs)}
 
     @property
-    def drawable(self) -> bool:
-        """Whether at least one panel can be drawn, or a part of one."""
-        files = [self.needs, self.partial_needs] if self.partial_needs else [self.needs]
-        return any(missing_reason(panel.run, names) is None for panel in self.panels for names in files)
+    def partly_drawable_runs(self) -> list[str]:
+        """The sorted ids of the missing runs of which a part of the panels can be drawn."""
+        missing = self.missing.items() if self.partial_needs else ()
+        return sorted(id for id, panel in missing if missing_reason(panel.run, self.partial_needs) is None)
+
+    @property
+    def drawable_runs(self) -> list[str]:
+        """The sorted ids of the runs that can be drawn, in full or in part."""
+        full = {panel.run.id for panel in self.panels} - self.missing.keys()
+        return sorted(full.union(self.partly_drawable_runs))
+
+    @property
+    def stem(self) -> str:
+        """The name of its files without suffix: `8-budget-0.05`; without title, `no-title-8-budget-0.05`."""
+        # SMOKE=1 is no part of it, because small runs have another output folder.
+        stem = file_stem(self.name, [text for text in self.deviations if text != "SMOKE=1"])
+        return stem if self.with_title else f"no-title-{stem}"
+
+    @property
+    def tag(self) -> str:
+        """The tag of its runs in W&B: `figure-8-budget-0.05`."""
+        return file_stem(f"figure-{self.name}", self.deviations)
 
     @property
     def command(self) -> str:
@@ -65,53 +81,58 @@ class Figure(NamedTuple):
 
 def names() -> list[str]:
     """Return the names of the declared figures: those of the paper in its order, then the others."""
-    return [*paper_names(), *sorted(path.stem for path in FIGURES.glob("*.yaml") if not path.stem.isdigit())]
+    return yaml_files.names()
 
 
 def paper_names() -> list[str]:
     """Return the names of the paper's figures, which are numbers, in its order."""
-    return sorted((path.stem for path in FIGURES.glob("*.yaml") if path.stem.isdigit()), key=int)
+    return [name for name in names() if name.isdigit()]
 
 
-def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Figure:
+def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False, folder: Path = yaml_files.FOLDER) -> Figure:
     """Load a declared figure and apply `overrides` to each of its runs.
 
     overrides: those of train.py, and `title=false`, which leaves out the figure's title.
     smoke: use the small form of each run (lls/paper/smoke.py), with the first seed only.
-    Raises UserError if the figure is not declared or an override does not fit its runs."""
-    if name not in names():
-        raise UserError(f"figure {name}: not declared{did_you_mean(name, names())} (there are: {', '.join(names())})")
-    declared = OmegaConf.to_container(OmegaConf.load(FIGURES / f"{name}.yaml"))
-    columns = declared.get("columns", [{"name": "", "run": {}}])
+    folder: where the yaml file is.
+    Raises UserError if the figure is not declared, its yaml file is wrong, or an override does not fit its runs."""
+    declared = yaml_files.read(name, folder)
     extra = dict(text.partition("=")[::2] for text in overrides)
     title = extra.pop("title", "true")
     if title not in ("true", "false"):
         raise UserError(f"title={title}: must be true or false")
-    panels, effective = [], set()
-    for row, column in product(declared["rows"], columns):
+    panels = _panels(declared, extra, smoke)
+    deviations = ["SMOKE=1"] if smoke else []
+    for key, value in extra.items():
+        without = _panels(declared, {other: extra[other] for other in extra if other != key}, smoke)
+        if [panel.run.id for panel in without] != [panel.run.id for panel in panels]:
+            deviations.append(f"{key}={value}")
+    return Figure(
+        name=name,
+        title=declared["title"],
+        drawing=declared["drawing"],
+        needs=declared["needs"],
+        across=declared.get("across", len(_columns(declared))),
+        panels=panels,
+        deviations=deviations,
+        partial_needs=tuple(declared.get("partial_needs", ())),
+        with_title=title == "true",
+        overrides=tuple(overrides),
+    )
+
+
+def _columns(declared: dict[str, Any]) -> list[dict[str, Any]]:
+    return declared.get("columns", [{"name": "", "run": {}}])
+
+
+def _panels(declared: dict[str, Any], extra: dict[str, str], smoke: bool) -> list[Panel]:
+    """Return a panel per row, column and seed. `extra` has overrides that win over those of the yaml file."""
+    panels = []
+    for row, column in product(declared["rows"], _columns(declared)):
         for seed in _seeds(row, smoke):
             keys = {key: override_value(value) for key, value in (row["run"] | column["run"] | seed).items()}
-            panel = _panel(row, column, keys | extra, smoke)
-            panels.append(panel)
-            for key in extra:
-                without = {other: value for other, value in extra.items() if other != key}
-                if _panel(row, column, keys | without, smoke).run.id != panel.run.id:
-                    effective.add(key)
-    deviations = ["SMOKE=1"] if smoke else []
-    deviations += [f"{key}={value}" for key, value in extra.items() if key in effective]
-    across = declared.get("across", len(columns))
-    return Figure(
-        name,
-        declared["title"],
-        declared["drawing"],
-        declared["needs"],
-        across,
-        panels,
-        deviations,
-        tuple(declared.get("partial_needs", ())),
-        title == "true",
-        tuple(overrides),
-    )
+            panels.append(_panel(row, column, keys | extra, smoke))
+    return panels
 
 
 def _seeds(row: dict[str, Any], smoke: bool) -> list[dict[str, int]]:
@@ -124,7 +145,7 @@ def _panel(row: dict[str, Any], column: dict[str, Any], keys: dict[str, str], sm
     overrides = [f"{key}={value}" for key, value in keys.items()]
     overrides = small.overrides(overrides) if smoke else overrides
     run = run_of(overrides)
-    row_name = row["name"] if run.cfg.dataset.name == row["run"]["dataset"] else run.cfg.dataset.name
+    row_name = str(row["name"]) if run.cfg.dataset.name == row["run"]["dataset"] else run.cfg.dataset.name
     return Panel(row_name, str(column["name"]), run, overrides, row.get("classes"))
 
 

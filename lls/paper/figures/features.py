@@ -92,8 +92,10 @@ def clusters(run: Run) -> Clusters:
 def read_clusters(run: Run) -> Clusters | None:
     """Read a run's clusters.json; None if there is none, or if the run was trained again since."""
     path = run.folder / CLUSTERS
-    content = json.loads(path.read_text()) if path.exists() else {}
-    if run.result is None or content.get("finished") != run.result.get("finished"):
+    if run.result is None or not path.exists():
+        return None
+    content = json.loads(path.read_text())
+    if content.get("finished") != run.result.get("finished"):
         return None
     return Clusters(content["classes"], np.array(content["distances"]), np.array(content["spread"]))
 

@@ -5,6 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 
+from lls.heatmap import side_in_points
+
 FONT_SIZE = 5.5
 PADDING = 1.5  # points around a name that stay free
 MARGIN = 0.16  # of the range of the points, free on each side for names
@@ -27,9 +29,7 @@ def label_classes(axes: Axes, points: np.ndarray, y: np.ndarray, names: list[str
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
     axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
     points = (points - low + margin) / (high - low + 2 * margin)  # in coordinates of the axes
-    side = (
-        72 * axes.get_position(original=True).width * axes.figure.get_figwidth()
-    )  # points; the layout makes it larger, if at all
+    side = side_in_points(axes)  # the layout makes it larger, if at all
     present = [label for label in range(len(names)) if (y == label).any()]
     anchors = [_median_point(points[y == label]) for label in present]
     candidates = [

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from safetensors import SafetensorError
 
 from lls.paper.figures.declaration import Figure, Panel, missing_reason
 from lls.paper.figures.page import COLOURS, Drawing, empty_panel, make_figure
@@ -41,7 +42,11 @@ def spread_out(values: list[float], gap: float) -> list[float]:
 
 
 def _draw_panel(axes: Axes, panel: Panel, name: str) -> None:
-    recorded = load_q_epochs(panel.run.folder / Q_EPOCHS)
+    try:
+        recorded = load_q_epochs(panel.run.folder / Q_EPOCHS)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        empty_panel(axes, f"{Q_EPOCHS}\nis broken")
+        return
     if name not in recorded.classes:
         empty_panel(axes, f"the data set has no class\n{name}")
         return
@@ -54,7 +59,9 @@ def _draw_panel(axes: Axes, panel: Panel, name: str) -> None:
         axes.plot(recorded.epochs, q[:, j], color=colour, linewidth=0.9)
     axes.margins(x=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(f"epoch ($Q_{{yy}}$ from {q[0, y]:.2f} to {q[-1, y]:.2f})")
+    first = recorded.epochs[0]
+    start = "" if first == 1 else f" in epoch {first}"  # a run that an older version started lacks the first epochs
+    axes.set_xlabel(f"epoch ($Q_{{yy}}$ from {q[0, y]:.2f}{start} to {q[-1, y]:.2f})")
     axes.spines[["top", "right"]].set_visible(False)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)

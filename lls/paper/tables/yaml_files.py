@@ -24,7 +24,7 @@ and `when` are yaml: train.milestones: [4], dataset.root: /data/my images.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +33,7 @@ import yaml
 from lls.config.assemble import CONFIGS
 from lls.config.compose import did_you_mean
 from lls.errors import UserError, one_line
+from lls.paper.declared import Shape, check_entry, is_mapping, is_text, list_of
 from lls.paper.tables.metrics import METRICS
 from lls.runs.summary import format_count
 
@@ -48,40 +49,36 @@ KEYS_OF_ENTRIES = {
     "other_setup": ({"rows", "columns", "source"}, set()),
 }
 
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-TEXT = (lambda value: isinstance(value, str)), "a text"
-TEXTS = _is_texts, "a list of texts"
+is_texts = list_of(is_text, empty=True)
+TEXT = is_text, "a text"
 # Key of the file, or of an entry in it -> a test of the value, and the requirement in words.
-SHAPES: dict[str, tuple[Callable[[object], bool], str]] = {
-    **dict.fromkeys(("rows", "columns"), TEXTS),
+SHAPES: dict[str, Shape] = {
+    **dict.fromkeys(("rows", "columns"), (is_texts, "a list of texts")),
     **dict.fromkeys(("title", "metric", "of", "name", "text", "source", "row", "column"), TEXT),
-    "overrides": (_is_texts, "a list, such as [budget=0.05, seeds=0]"),
+    "overrides": (is_texts, "a list, such as [budget=0.05, seeds=0]"),
     "seeds": (
-        lambda value: _is_texts(value) and bool(value) and all(map(str.isdigit, value)),
+        lambda value: is_texts(value) and bool(value) and all(map(str.isdigit, value)),
         "a list of whole numbers, such as [0, 1, 2]",
     ),
-    "run": (_is_mapping, "overrides, such as {method: ls, train.milestones: [4]}"),
+    "run": (is_mapping, "overrides, such as {method: ls, train.milestones: [4]}"),
     "when": (
-        lambda value: _is_mapping(value) and all(map(_is_mapping, value.values())),
+        lambda value: is_mapping(value) and all(map(is_mapping, value.values())),
         "overrides by condition, such as {dataset=tinyimagenet: {method.lam: 1.0}}",
     ),
     "separate_spread": (lambda value: value in ("true", "false"), "true or false"),
     "paper": (
-        lambda value: _is_texts(value) and all(re.fullmatch(PAPER_NUMBER, text) for text in value),
+        lambda value: is_texts(value) and all(re.fullmatch(PAPER_NUMBER, text) for text in value),
         "a list of numbers such as 81.56, 81.56±0.23, or - for none",
     ),
     "compare": (
-        lambda value: isinstance(value, dict) and all(map(_is_texts, value.values())),
+        lambda value: is_mapping(value) and all(map(is_texts, value.values())),
         "a row and a list of its rivals, such as {LLS: [1-Hot]}",
     ),
+}
+# Of the file alone, whose rows and columns are entries.
+ENTRIES: dict[str, Shape] = {
+    kind: (list_of(is_mapping, empty=True), f"a list of entries, such as - {{{next(iter(required))}: ...}}")
+    for kind, (required, _) in KEYS_OF_ENTRIES.items()
 }
 
 
@@ -104,33 +101,13 @@ def read(name: str, folder: Path = FOLDER) -> dict:
         raise UserError(f"{shown}: {one_line(error)}") from None
     if not isinstance(declared, dict):
         raise UserError(f"{shown}: must have the keys {', '.join(sorted(KEYS_OF_TABLE[0]))}")
-    _check_keys(f"{shown}", declared, *(KEYS_OF_VARIANT if "of" in declared else KEYS_OF_TABLE))
-    _check_shapes(f"{shown}", {key: value for key, value in declared.items() if key not in KEYS_OF_ENTRIES})
+    check_entry(f"{shown}", declared, *(KEYS_OF_VARIANT if "of" in declared else KEYS_OF_TABLE), SHAPES | ENTRIES)
     for kind, keys in KEYS_OF_ENTRIES.items():
-        entries = declared.get(kind, [])
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise UserError(f"{shown}: {kind}: must be a list of entries, such as - {{{next(iter(keys[0]))}: ...}}")
-        for entry in entries:
-            _check_keys(f"{shown}: {kind}", entry, *keys)
-            _check_shapes(f"{shown}: {kind}", entry)
+        for entry in declared.get(kind, []):
+            check_entry(f"{shown}: {kind}", entry, *keys, SHAPES)
     if "of" not in declared:
         _check_values(f"{shown}", declared)
     return declared
-
-
-def _check_keys(place: str, declared: dict, required: set[str], optional: set[str]) -> None:
-    known = required | optional
-    if wrong := sorted(declared.keys() - known):
-        raise UserError(f"{place}: no such key: {wrong[0]}{did_you_mean(wrong[0], known)}")
-    if missing := sorted(required - declared.keys()):
-        raise UserError(f"{place}: has no key {missing[0]}")
-
-
-def _check_shapes(place: str, declared: dict) -> None:
-    for key, value in declared.items():
-        is_valid, requirement = SHAPES[key]
-        if not is_valid(value):
-            raise UserError(f"{place}: {key}: must be {requirement}")
 
 
 def _check_values(place: str, declared: dict) -> None:
