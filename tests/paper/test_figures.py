@@ -88,6 +88,7 @@ def test_figures_that_show_runs_which_are_missing_now_are_not_replaced(runs, run
     """As in a fresh clone, which has no weights."""
     figure = figures.load("5", runs)
     png, _ = figures.paths_of(figure)
+    png.parent.mkdir(exist_ok=True)
     Image.new("RGB", (8, 8)).save(
         png, pnginfo=metadata(Description=" ".join(run.id for run in figures.runs_of([figure])))
     )
@@ -104,6 +105,14 @@ def test_figures_that_show_runs_which_are_missing_now_are_not_replaced(runs, run
     assert figure.command in out
     assert out.count("\n") == 1
     assert png.read_bytes() == before
+
+
+def test_an_override_may_need_another_one(tmp_path, overrides):
+    """Without the data set, its root is no key; without the network, its model is none."""
+    words = [*overrides, "dataset=imagefolder", f"dataset.root={tmp_path}/my images", "network=resnet18"]
+    figure = figures.load("reliability", words)
+    assert figure.deviations == [text for text in words if not text.startswith("machine.")]
+    assert {panel.run.cfg.dataset.root for panel in figure.panels} == {f"{tmp_path}/my images"}
 
 
 def metadata(**texts):

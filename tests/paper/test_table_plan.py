@@ -85,6 +85,20 @@ def test_time_left_comes_from_finished_runs_where_some_exist(tmp_path, monkeypat
     assert by_runs[0].measured
 
 
+def test_images_of_a_user_are_counted(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        for name in ("a", "b"):
+            (tmp_path / "my images" / split / name).mkdir(parents=True)
+            for i in range(count):
+                (tmp_path / "my images" / split / name / f"{i}.png").touch()
+    there, missing = (
+        run_of(["dataset=imagefolder", f"dataset.root='{tmp_path}/{name}'", "network=resnet18"])
+        for name in ("my images", "none")
+    )
+    assert cost.images_of(there) == (6, 4)
+    assert cost.images_of(missing) is None
+
+
 def test_parameter_counts_are_those_of_table_9():
     run = load("9", ["columns=R18 parameters", "rows=LLS"]).cells["LLS", "R18 parameters"].runs[0]
     assert cost.parameters(run) == 11_618_632

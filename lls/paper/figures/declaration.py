@@ -103,10 +103,7 @@ def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False, folde
         raise UserError(f"title={title}: must be true or false")
     panels = _panels(declared, extra, smoke)
     deviations = ["SMOKE=1"] if smoke else []
-    for key, value in extra.items():
-        without = _panels(declared, {other: extra[other] for other in extra if other != key}, smoke)
-        if [panel.run.id for panel in without] != [panel.run.id for panel in panels]:
-            deviations.append(f"{key}={value}")
+    deviations += [f"{key}={value}" for key, value in extra.items() if _matters(key, declared, extra, smoke)]
     return Figure(
         name=name,
         title=declared["title"],
@@ -133,6 +130,15 @@ def _panels(declared: dict[str, Any], extra: dict[str, str], smoke: bool) -> lis
             keys = {key: override_value(value) for key, value in (row["run"] | column["run"] | seed).items()}
             panels.append(_panel(row, column, keys | extra, smoke))
     return panels
+
+
+def _matters(key: str, declared: dict[str, Any], extra: dict[str, str], smoke: bool) -> bool:
+    """Return whether the override `key` of `extra` changes a run."""
+    try:
+        without = _panels(declared, {other: extra[other] for other in extra if other != key}, smoke)
+    except UserError:  # another override needs it, as dataset.root needs dataset=imagefolder
+        return True
+    return [panel.run.id for panel in without] != [panel.run.id for panel in _panels(declared, extra, smoke)]
 
 
 def _seeds(row: dict[str, Any], smoke: bool) -> list[dict[str, int]]:

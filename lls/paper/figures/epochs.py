@@ -19,17 +19,18 @@ TRAINING = {"linestyle": (0, (2, 1)), "linewidth": 0.7}
 
 
 class Measure(NamedTuple):
-    """The measure of an axis. test, train: keys of lls.runs.schema.Row."""
+    """The measure of an axis. test, train: keys of lls.runs.schema.Row, whose values are multiplied by `scale`."""
 
     label: str
     test: str
     train: str | None = None
+    scale: float = 1
 
 
 MEASURES = (
     Measure("top-1 (%)", "top1", "train_top1"),
     Measure("NLL (nats)", "nll", "train_cross_entropy"),
-    Measure("ECE", "ece"),
+    Measure("ECE (%)", "ece", scale=100),
     Measure("mean $Q_{yy}$", "q_diagonal"),
 )
 
@@ -87,19 +88,23 @@ def _read(panels: list[Panel], measure: Measure, needs: list[str]) -> list[Curve
         if len(finished) < len(runs):
             reason = f"{len(finished)} of {len(runs)} seeds" if finished else missing_reason(runs[0], needs)
             label = f"{column} ({reason})"
-        read.append(Curve(label, curves(finished, measure.test), curves(finished, measure.train)))
+        test, train = (measure.scale * curves(finished, key) for key in (measure.test, measure.train))
+        read.append(Curve(label, test, train))
     return read
 
 
 def _plot(axes: Axes, drawn: list[Curve]) -> bool:
-    """Plot curves; return whether there are any. The scale leaves out the first twentieth of the epochs."""
-    plotted = []
+    """Plot curves; return whether there are any.
+
+    The scale leaves out the first twentieth of the epochs. The label of the axis says so if values lie outside."""
+    plotted, means = [], []
     for colour, curve in zip(METHOD_COLOURS, drawn, strict=False):
         for values, style in ((curve.test, {"linewidth": 0.9}), (curve.train, TRAINING)):
             if not len(values):
                 continue
             epochs = np.arange(1, values.shape[1] + 1)
-            axes.plot(epochs, values.mean(0), color=colour, **style)
+            means.append(values.mean(0))
+            axes.plot(epochs, means[-1], color=colour, **style)
             if len(values) > 1:
                 axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.25, linewidth=0)
             plotted.append(values[:, values.shape[1] // 20 :])
@@ -108,8 +113,9 @@ def _plot(axes: Axes, drawn: list[Curve]) -> bool:
     low, high = min(map(np.nanmin, plotted)), max(map(np.nanmax, plotted))
     margin = 0.05 * (high - low) or 0.5
     axes.set_ylim(low - margin, high + margin)
+    outside = any(np.nanmin(line) < low - margin or np.nanmax(line) > high + margin for line in means)
+    axes.set_xlabel("epoch (the first 5 % are partly off the scale)" if outside else "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
     axes.spines[["top", "right"]].set_visible(False)
     return True
 

@@ -35,12 +35,12 @@ def draw(figure: Figure) -> Drawing:
             diagram.set_ylabel(f"{subject}accuracy")
             shares.set_ylabel("images (%)")
         if reason := missing_reason(panel.run, figure.needs):
-            diagram.set_title(panel.column, pad=4)
+            diagram.set_title(f"{panel.column}\n", pad=4)
             empty_panel(diagram, fill(reason, LINE_LENGTH))
             shares.set_axis_off()
             continue
         bins = bins_of(panel.run)
-        diagram.set_title(f"{panel.column}, ECE {100 * ece_of_bins(bins):.2f} %", pad=4)
+        diagram.set_title(f"{panel.column}\nECE {100 * ece_of_bins(bins):.2f} %", pad=4)
         _draw_diagram(diagram, bins)
         _draw_shares(shares, bins)
     drawn = [axes.get_legend_handles_labels() for axes in grid.flat if axes.get_legend_handles_labels()[0]]

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from lls.data.download import published
+from lls.data.download import layouts, published
+from lls.errors import UserError
 from lls.files import write_atomic
 from lls.host import host_fingerprint
 from lls.paper.smoke import MACHINE, image_counts
@@ -82,12 +83,22 @@ def classes_of(run: Run) -> int:
 
 
 def images_of(run: Run) -> tuple[int, int] | None:
-    """Return the numbers of training and test images of a run; None for the user's own images."""
+    """Return the numbers of training and test images of a run; None where a user's images cannot be listed."""
     data = run.cfg.dataset
-    if (counts := published.images(data.name, data.get("classes"))) is None:
+    if (counts := published.images(data.name, data.get("classes")) or _count_images(data.get("root"))) is None:
         return None
     train, test = image_counts(data.num_classes) if run.cfg.machine.data == MACHINE["data"] else counts
     return (train if data.subset is None else train // 2), (test // 2 if data.subset == "classes" else test)
+
+
+@cache
+def _count_images(root: str | None) -> tuple[int, int] | None:
+    """Count the training and test images in a folder of class folders; None if there are none."""
+    try:
+        listing = layouts.class_tree(Path(str(root)).expanduser()) if root else None
+    except (OSError, UserError):
+        return None
+    return listing and (len(listing.train), len(listing.test))
 
 
 def flops_of_epoch(run: Run) -> float | None:

@@ -166,7 +166,13 @@ def _make_cell(
     if smoke and column.metric != "parameters":  # parameters are counted on the real networks
         texts = tuple(smoke_overrides(texts))
     planned = all_cells or paper != "-"
-    runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in column.seeds) if planned else ()
+    try:
+        runs = tuple(run_of([*texts, f"seed={seed}"]) for seed in column.seeds) if planned else ()
+    except UserError as error:
+        place = (
+            "" if of_runs else f"row {row.name}, column {column.name}: "
+        )  # with overrides, the error is likely theirs
+        raise UserError(f"{place}{error}") from None
     has_number = paper not in (None, "-") and "dataset" not in of_runs  # the paper's number is of its own data set
     number, _, spread = paper.partition("±") if has_number else (None, "", None)
     source = sources.get((row.name, column.name)) if has_number else None

@@ -184,6 +184,8 @@ def outlook(planned: Sequence[PlannedRun], *, local: bool = True) -> tuple[list[
     seconds = sum((p.seconds if local else p.gpu_seconds) or 0 for p in startable)
     action = f"train {format_count(len(startable), 'run')}, teachers first, and render the tables"
     next_line = f"next: {action}: {duration(seconds)} on {'this machine' if local else 'one GPU'}, one run at a time"
+    if not startable:
+        next_line = "next: render the tables; no run can start"
     return [*totals(planned, local=local), *(f"missing data: {data}" for data in missing), next_line], seconds
 
 

@@ -60,7 +60,10 @@ SHAPES: dict[str, Shape] = {
         lambda value: is_texts(value) and bool(value) and all(map(str.isdigit, value)),
         "a list of whole numbers, such as [0, 1, 2]",
     ),
-    "run": (is_mapping, "overrides, such as {method: ls, train.milestones: [4]}"),
+    "run": (
+        lambda value: is_mapping(value) and "seed" not in value,
+        "overrides without seed, such as {method: ls, train.milestones: [4]}; seeds: has the seeds",
+    ),
     "when": (
         lambda value: is_mapping(value) and all(map(is_mapping, value.values())),
         "overrides by condition, such as {dataset=tinyimagenet: {method.lam: 1.0}}",
@@ -96,7 +99,8 @@ def read(name: str, folder: Path = FOLDER) -> dict:
         raise UserError(f"{name}: no such table{did_you_mean(name, known)} (there are: {', '.join(known)})")
     shown = path.relative_to(CONFIGS.parent) if path.is_relative_to(CONFIGS.parent) else path
     try:
-        declared = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
+        with open(path, encoding="utf-8") as file:
+            declared = yaml.load(file, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{shown}: {one_line(error)}") from None
     if not isinstance(declared, dict):
@@ -124,7 +128,7 @@ def _check_values(place: str, declared: dict) -> None:
     for key, kind, name in _named(declared):
         if name not in names[kind]:
             hint = did_you_mean(name, names[kind])
-            raise UserError(f"{place}: {key}: {kind}: no such name: {name}{hint}")
+            raise UserError(f"{place}: {key}: no {kind[:-1]} {name}{hint}")
     for metric in (column.get("metric", declared["metric"]) for column in declared["columns"]):
         if metric not in METRICS:
             hint = did_you_mean(metric, METRICS)
