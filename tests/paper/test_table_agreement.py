@@ -126,8 +126,8 @@ def test_sources_are_those_of_the_cells_that_are_shown(rendered):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("1-Hot", "1-hat", "mine.yaml: other_setup: rows: no such name: 1-hat; did you mean '1-Hot'?"),
-        ("[A]", "[C]", "mine.yaml: other_setup: columns: no such name: C"),
+        ("1-Hot", "1-hat", "mine.yaml: other_setup: no row 1-hat; did you mean '1-Hot'?"),
+        ("[A]", "[C]", "mine.yaml: other_setup: no column C"),
         ("source", "sauce", "other_setup: no such key: sauce; did you mean 'source'?"),
     ],
 )
