@@ -2,7 +2,7 @@
 
     title: classification from scratch  # names no column and no row, since overrides can leave them out
     metric: top1                        # a key of METRICS in metrics.py; a column may have its own
-    seeds: [0]                          # a column may have its own
+    seeds: [0]                          # a column may have others
     columns:
       - {name: CIFAR100 R18, seeds: [0, 1, 2], run: {dataset: cifar100, network: resnet18}}
     rows:
