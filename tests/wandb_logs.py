@@ -7,8 +7,8 @@ import sys
 
 def wandb_folder(folder, run_id="*"):
     """Return the folder of the only offline W&B run with this id in `folder`."""
-    (found,) = (folder / "wandb").glob(f"offline-run-*-{run_id}")
-    return found
+    (log_folder,) = (folder / "wandb").glob(f"offline-run-*-{run_id}")
+    return log_folder
 
 
 def read_wandb(folder, *options):

@@ -244,7 +244,10 @@ def _p_above(comparison: Comparison) -> float:
 
 
 def _open_questions(comparisons: Sequence[Comparison], confidence: float) -> str:
-    """Return how many comparisons have results and are clearly above zero, the lowest other, and the seeds needed."""
+    """Return the reason of an inconclusive verdict.
+
+    It says how many comparisons have results, how many of these are clearly above zero, which of the others is the
+    lowest, and how many seeds would decide."""
     total, tested = len(comparisons), [c for c in comparisons if c.mean is not None]
     undecided, parts = [c for c in tested if not _holds(c, confidence)], []
     above = len(tested) - len(undecided)

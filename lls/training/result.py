@@ -1,6 +1,5 @@
 """What a finished run leaves beside its weights: result.json, predictions, reliability, confusion matrix and Q."""
 
-import csv
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from lls.qmatrix import QMatrix, draw_q, save_q
 from lls.runs.provenance import method_code
 from lls.runs.run import Run
 from lls.runs.schema import VERSION, Result
+from lls.training.confusion import CONFUSION, save_confusion
 from lls.training.evaluate import evaluate, predict
 from lls.training.logger import RunLogger
 from lls.training.metrics import confusion_matrix, group_accuracy, matrix_measures, measures
@@ -49,7 +49,7 @@ def final_result(
     save_predictions(run.folder / "predictions.npz", logits, y, classes)
     save_reliability(run.folder / RELIABILITY, reliability(logits, y))
     confusion = confusion_matrix(logits, y)
-    write_atomic(run.folder / "confusion.csv", lambda temporary: _write_csv(temporary, classes, confusion))
+    save_confusion(run.folder / CONFUSION, classes, confusion.tolist())
     if (q_logits := method.q_logits()) is not None:
         _save_q(run, q_logits, classes)
         measured |= matrix_measures(q_logits, confusion)
@@ -148,10 +148,3 @@ def save_predictions(path: Path, logits: Tensor, y: Tensor, classes: list[str]) 
 def timestamp() -> str:
     """Return the current time in UTC, in ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _write_csv(path: Path, classes: list[str], confusion: Tensor) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["true \\ predicted", *classes])
-        writer.writerows([name, *counts] for name, counts in zip(classes, confusion.tolist(), strict=True))

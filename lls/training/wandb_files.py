@@ -1,9 +1,9 @@
 """Log the files of a finished run to Weights & Biases (W&B): the image of Q, confusion matrix, reliability curve."""
 
-import csv
 from pathlib import Path
 
-from lls.training.reliability import load_reliability
+from lls.training.confusion import CONFUSION, load_confusion
+from lls.training.reliability import RELIABILITY, load_reliability
 
 
 def log_files(wandb_run, folder: Path) -> None:
@@ -14,8 +14,8 @@ def log_files(wandb_run, folder: Path) -> None:
 
     charts = {
         "q": ("q.png", lambda path: wandb.Image(str(path))),
-        "confusion": ("confusion.csv", _confusion),
-        "reliability": ("reliability.csv", _reliability),
+        "confusion": (CONFUSION, _confusion),
+        "reliability": (RELIABILITY, _reliability),
     }
     contents = {key: make(folder / name) for key, (name, make) in charts.items() if (folder / name).exists()}
     if contents:
@@ -26,9 +26,8 @@ def _confusion(path: Path):
     """Make the chart of wandb.plot.confusion_matrix, which would count the images, from the counts."""
     import wandb
 
-    with open(path, newline="", encoding="utf-8") as file:
-        (_, *classes), *rows = csv.reader(file)
-    cells = [[row[0], name, int(n)] for row in rows for name, n in zip(classes, row[1:], strict=True)]
+    counts, classes = load_confusion(path)
+    cells = [[y, name, n] for y, row in zip(classes, counts, strict=True) for name, n in zip(classes, row, strict=True)]
     if len(cells) > wandb.Table.MAX_ROWS:  # W&B drops the rows beyond that number
         cells = [cell for cell in cells if cell[2]]
     columns = ["Actual", "Predicted", "nPredictions"]

@@ -22,8 +22,8 @@ def make_runs(overrides, tmp_path):
 
 
 def test_only_data_sets_that_are_not_there_are_missing(make_runs, tmp_path):
-    own = make_runs("imagefolder", f"dataset.root={tmp_path}/none", seeds=[0])
-    runs = [*make_runs("digits"), *make_runs("svhn"), *make_runs("animals10n"), *own]
+    folder_runs = make_runs("imagefolder", f"dataset.root={tmp_path}/none", seeds=[0])
+    runs = [*make_runs("digits"), *make_runs("svhn"), *make_runs("animals10n"), *folder_runs]
     svhn, animals, folder = missing_data(runs)
     assert str(svhn) == f"svhn is not in {tmp_path}: 246 MB are downloaded first (2 runs)"
     assert str(animals).startswith(f"animals10n is not in {tmp_path}: ask for the raw images at https://")

@@ -12,6 +12,7 @@ from lls.config.compose import compose
 from lls.errors import UserError
 from lls.paper import figures
 from lls.runs.run import Run
+from lls.training.confusion import load_confusion
 from lls.training.execute import execute
 
 DIGITS = ["dataset=digits", "network=lenet", "train.epochs=2", "train.warmup=1", "train.milestones=[1]"]
@@ -210,11 +211,9 @@ def test_a_panel_names_the_classes_that_the_data_set_lacks(runs):
 
 
 def test_a_row_of_the_confusion_matrix_is_a_true_class(runs):
-    from lls.paper.figures.confusion import read_confusion
-
     run = figures.load("4", runs).panels[0].run
-    counts, classes = read_confusion(run.folder / "confusion.csv")
-    assert counts.sum() == 360
+    counts, classes = load_confusion(run.folder / "confusion.csv")
+    assert np.sum(counts) == 360
     assert classes == [str(digit) for digit in range(10)]
     assert 100 * np.trace(counts) / 360 == pytest.approx(run.result["top1"])
 

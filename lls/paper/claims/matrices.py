@@ -1,6 +1,5 @@
 """Claims about the learned Q, and about confusions of classes."""
 
-import csv
 import math
 from collections.abc import Iterable
 from itertools import pairwise
@@ -9,8 +8,9 @@ from statistics import fmean
 from lls.paper.claims.evidence import Evidence, Overrides, Results
 from lls.paper.rules import over_seeds, over_values
 from lls.runs.run import Run
+from lls.training.confusion import CONFUSION, load_confusion
 
-Q, CONFUSION = "q.safetensors", "confusion.csv"
+Q = "q.safetensors"
 OTHERS = ["others"]  # a level: all classes that the other levels do not name
 Shares = dict[str, dict[str, float]]  # by true class and other class
 Levels = dict[str, list[list[str]]]  # by true class
@@ -29,9 +29,8 @@ def read_q(run: Run) -> Shares | None:
 
 def read_confusions(run: Run) -> Shares | None:
     """Read the confusion matrix of a run's test images, as shares of the true class; None if the file is empty."""
-    with open(run.folder / CONFUSION, encoding="utf-8", newline="") as file:
-        head, *lines = [*csv.reader(file)] or [[]]
-    counts = {name: dict(zip(head[1:], map(int, row), strict=True)) for name, *row in lines}
+    rows, classes = load_confusion(run.folder / CONFUSION)
+    counts = {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, rows, strict=True)}
     return {y: {c: n / max(1, sum(row.values())) for c, n in row.items()} for y, row in counts.items()} or None
 
 

@@ -1,8 +1,5 @@
 """Figure 4: the confusion matrix of the test images beside the learned Q."""
 
-import csv
-from pathlib import Path
-
 import numpy as np
 
 from lls.heatmap import colour_bar, heatmap, q_heatmap
@@ -10,6 +7,7 @@ from lls.paper.figures.declaration import Figure, missing_reason
 from lls.paper.figures.page import Drawing, empty_panel, make_figure
 from lls.paper.figures.qmatrices import probabilities
 from lls.runs.summary import format_measure
+from lls.training.confusion import CONFUSION, load_confusion
 
 
 def draw(figure: Figure) -> Drawing:
@@ -23,8 +21,8 @@ def draw(figure: Figure) -> Drawing:
             axes.set_title(name, pad=4)
             empty_panel(axes, reason)
         return drawing
-    counts, classes = read_confusion(run.folder / "confusion.csv")
-    q, _ = probabilities(run)
+    rows, classes = load_confusion(run.folder / CONFUSION)
+    counts, (q, _) = np.array(rows), probabilities(run)
     percentages = 100 * counts / counts.sum(1, keepdims=True)
     colour_bar(left, heatmap(left, percentages, classes, digits=0, plain_diagonal=True), "%")
     colour_bar(right, q_heatmap(right, q, classes, ylabels=False), "$Q_{yj}$")
@@ -35,10 +33,3 @@ def draw(figure: Figure) -> Drawing:
     left.set_xlabel("predicted class")
     right.set_xlabel("class that the label is shared with")
     return drawing
-
-
-def read_confusion(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Read confusion.csv: counts `[K, K]`, one row per true class and one column per predicted class; class names."""
-    with open(path, newline="", encoding="utf-8") as file:
-        (_, *classes), *rows = csv.reader(file)
-    return np.array([[int(count) for count in row[1:]] for row in rows]), classes

@@ -103,7 +103,10 @@ def load(name: str, overrides: Sequence[str] = (), *, smoke: bool = False, folde
         raise UserError(f"title={title}: must be true or false")
     panels = _panels(declared, extra, smoke)
     deviations = ["SMOKE=1"] if smoke else []
-    deviations += [f"{key}={value}" for key, value in extra.items() if _matters(key, declared, extra, smoke)]
+    ids = [panel.run.id for panel in panels]
+    for key, value in extra.items():
+        if _ids(declared, {other: extra[other] for other in extra if other != key}, smoke) != ids:
+            deviations.append(f"{key}={value}")
     return Figure(
         name=name,
         title=declared["title"],
@@ -132,13 +135,14 @@ def _panels(declared: dict[str, Any], extra: dict[str, str], smoke: bool) -> lis
     return panels
 
 
-def _matters(key: str, declared: dict[str, Any], extra: dict[str, str], smoke: bool) -> bool:
-    """Return whether the override `key` of `extra` changes a run."""
+def _ids(declared: dict[str, Any], extra: dict[str, str], smoke: bool) -> list[str] | None:
+    """Return the ids of the runs of all panels.
+
+    Return None if an override needs one that is not there, as dataset.root needs dataset=imagefolder."""
     try:
-        without = _panels(declared, {other: extra[other] for other in extra if other != key}, smoke)
-    except UserError:  # another override needs it, as dataset.root needs dataset=imagefolder
-        return True
-    return [panel.run.id for panel in without] != [panel.run.id for panel in _panels(declared, extra, smoke)]
+        return [panel.run.id for panel in _panels(declared, extra, smoke)]
+    except UserError:
+        return None
 
 
 def _seeds(row: dict[str, Any], smoke: bool) -> list[dict[str, int]]:
